@@ -1,0 +1,30 @@
+"""How Adjoint's own C++ is compiled: nothing here depends on a .bazelrc."""
+
+def _copts():
+    # A user's newer compiler may know new warnings: they are errors only in this repository's own builds.
+    strict = ["-Werror"] if native.repository_name() == "@" else []
+
+    # g++ 12 finds uninitialised values in its own AVX-512 header (GCC bug 105593).
+    warnings = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized"] + strict
+    return ["-std=c++20"] + warnings + select({
+        "@adjoint//third_party:native_cpu": ["-march=native"],
+        "//conditions:default": [],
+    })
+
+def adjoint_library(name, copts = [], **kwargs):
+    """A cc_library of this repository."""
+    native.cc_library(name = name, copts = _copts() + copts, **kwargs)
+
+def adjoint_binary(name, copts = [], **kwargs):
+    """A cc_binary of this repository."""
+    native.cc_binary(name = name, copts = _copts() + copts, **kwargs)
+
+def adjoint_test(name, deps = [], copts = [], size = "small", **kwargs):
+    """A GoogleTest cc_test of this repository; gtest_main is among its dependencies."""
+    native.cc_test(
+        name = name,
+        size = size,
+        copts = _copts() + copts,
+        deps = deps + ["@adjoint//third_party:gtest_main"],
+        **kwargs
+    )
