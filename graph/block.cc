@@ -1,6 +1,7 @@
 #include "graph/block.h"
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "graph/error.h"
@@ -12,25 +13,6 @@ std::vector<Type> infer_leaf(const Inference& in) { return {in.attributes<LeafAt
 
 std::vector<Type> infer_constant(const Inference& in) {
   return {in.attributes<ConstantAttributes>().value.type()};
-}
-
-std::string plural(int count) {
-  return std::to_string(count) + (count == 1 ? " operand" : " operands");
-}
-
-void check_call(const OpDef& op, size_t operand_count, const Attributes& attributes) {
-  const int count = static_cast<int>(operand_count);
-  if (count < op.min_operands || (op.max_operands != kAnyNumber && count > op.max_operands)) {
-    std::string wanted = plural(op.min_operands);
-    if (op.max_operands == kAnyNumber) {
-      wanted += " or more";
-    } else if (op.max_operands != op.min_operands) {
-      wanted = std::to_string(op.min_operands) + " to " + plural(op.max_operands);
-    }
-    throw GraphError("takes " + wanted + ", not " + std::to_string(count));
-  }
-  const bool fits = op.attributes ? op.attributes->matches(attributes) : attributes.empty();
-  if (!fits) throw GraphError("the attributes are not those of this op");
 }
 
 }  // namespace
@@ -54,11 +36,15 @@ const Node& Value::node() const { return block_->node(id_); }
 const Type& Value::type() const { return block_->type(id_); }
 
 Value Block::argument(std::string name, Type type, std::source_location where) {
+  return argument_with_origin(std::move(name), std::move(type), origin_at(where));
+}
+
+Value Block::argument_with_origin(std::string name, Type type, Origin origin) {
+  require_path(name);
   if (leaves_.contains(name)) {
-    throw GraphError(name_ + ": the name '" + name + "' is taken\n  built at " +
-                     to_text(SourceLine{where.file_name(), where.line()}));
+    throw GraphError(name_ + ": the name '" + name + "' is taken" + built_at(origin));
   }
-  Value value = leaf(kArgument, name, std::move(type), origin_at(where));
+  Value value = leaf(kArgument, name, std::move(type), std::move(origin));
   arguments_.push_back(value.id());
   return value;
 }
@@ -67,6 +53,7 @@ void Block::result(std::string name, Value value) {
   if (!value || &value.block() != this) {
     throw GraphError(name_ + ": the result '" + name + "' is not a value of this block");
   }
+  require_path(name);
   for (const Result& result : results_) {
     if (result.name == name) throw GraphError(name_ + ": two results are named '" + name + "'");
   }
@@ -88,7 +75,7 @@ Value Block::add(const OpDef& op, std::span<const Value> operands, Attributes at
         operands[i] ? "belongs to '" + operands[i].block().name() + "', not to '" + name_ + "'"
                     : "is an empty value";
     throw GraphError(std::string(op.name) + ": operand " + std::to_string(i) + " " + what +
-                     "\n  built at " + to_text(line_of(origin)));
+                     built_at(origin));
   }
   return add_with_origin(op, std::move(ids), std::move(attributes), origin, std::move(blocks));
 }
@@ -101,7 +88,10 @@ Value Block::add_with_origin(const OpDef& op, std::vector<ValueId> operands, Att
             .types = {},
             .origin = std::move(origin),
             .blocks = std::move(blocks)};
+  int depth = 1;
+  for (const auto& block : node.blocks) depth = std::max(depth, 1 + block->depth());
   try {
+    if (depth > kMaxNesting) throw GraphError("blocks are nested too deeply");
     check_call(op, node.operands.size(), node.attributes);
     std::vector<Type> types;
     types.reserve(node.operands.size());
@@ -114,9 +104,9 @@ Value Block::add_with_origin(const OpDef& op, std::vector<ValueId> operands, Att
     }
     node.types = op.infer(Inference(op, types, node.attributes, node.blocks));
   } catch (const GraphError& error) {
-    throw GraphError(std::string(op.name) + ": " + error.what() + "\n  built at " +
-                     to_text(line_of(node.origin)));
+    throw GraphError(std::string(op.name) + ": " + error.what() + built_at(node.origin));
   }
+  depth_ = std::max(depth_, depth);
   if (!op.traits.leaf) node.number = line_count_;
   nodes_.push_back(std::move(node));
   if (!op.traits.leaf) ++line_count_;
@@ -143,6 +133,7 @@ Value Block::find_leaf(const std::string& name) {
 }
 
 Origin Block::origin_at(const std::source_location& where) {
+  if (fixed_) return fixed_;
   OriginEntry entry;
   if (gradient_) {
     if (forward_ && !forward_->empty()) entry = forward_->front();
@@ -178,6 +169,25 @@ GradientScope::GradientScope(Block& block, Origin forward, GradientOrigin from)
 GradientScope::~GradientScope() {
   block_.gradient_ = outer_gradient_;
   block_.forward_ = outer_forward_;
+}
+
+FixedOrigin::FixedOrigin(Block& block, Origin origin) : block_(block), outer_(block.fixed_) {
+  block.fixed_ = std::move(origin);
+}
+
+FixedOrigin::~FixedOrigin() { block_.fixed_ = outer_; }
+
+void require_path(std::string_view name) {
+  bool part_open = false;
+  for (char c : name) {
+    const bool word = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
+    if (!word && (c != '/' || !part_open)) {
+      part_open = false;
+      break;
+    }
+    part_open = word;
+  }
+  if (!part_open) throw GraphError("'" + std::string(name) + "' is not a name");
 }
 
 Value constant(Block& block, Literal value, std::source_location where) {

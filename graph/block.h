@@ -26,6 +26,9 @@ namespace adjoint {
 class Block;
 class Function;
 
+// Blocks nest at most this deep, so that walks over nested blocks may recurse.
+inline constexpr int kMaxNesting = 32;
+
 // A value inside a known block: output `output` of node `node`.
 struct ValueId {
   int32_t node = -1;
@@ -96,6 +99,7 @@ class Block {
   // Adds an argument; its name must be new in this block (GraphError).
   Value argument(std::string name, Type type,
                  std::source_location where = std::source_location::current());
+  Value argument_with_origin(std::string name, Type type, Origin origin);
   const std::vector<ValueId>& arguments() const { return arguments_; }
 
   // Names a result. Results keep their order; a name must be new.
@@ -122,12 +126,16 @@ class Block {
   Value find_leaf(const std::string& name);
 
   int32_t line_count() const { return line_count_; }  // nodes that the dump prints as lines
+  int depth() const { return depth_; }                // 1, and 1 more for each nesting of blocks
+
+ protected:
+  // The origin that a node built at `where` gets, under the scopes that are open.
+  Origin origin_at(const std::source_location& where);
 
  private:
   friend class OriginScope;
   friend class GradientScope;
-
-  Origin origin_at(const std::source_location& where);
+  friend class FixedOrigin;
 
   std::string name_;
   std::deque<Node> nodes_;  // references stay valid while nodes are appended
@@ -135,12 +143,14 @@ class Block {
   std::vector<Result> results_;
   std::unordered_map<std::string, int32_t> leaves_;  // by name; argument, variable, resource
   int32_t line_count_ = 0;
+  int depth_ = 1;
 
   // How new nodes get their origin.
   std::string scope_;
   const std::source_location* pinned_ = nullptr;    // a layer's caller
   std::shared_ptr<const GradientOrigin> gradient_;  // set while a gradient rule runs
   Origin forward_;                                  // the origin of its forward node
+  Origin fixed_;                                    // set while a pass replaces a node
   Origin last_origin_;                              // shared by nodes of the same line
 };
 
@@ -175,6 +185,20 @@ class GradientScope {
   Origin outer_forward_;
 };
 
+// While it lives, new nodes of the block carry exactly this origin: what a pass opens around the
+// nodes that take another's place.
+class FixedOrigin {
+ public:
+  FixedOrigin(Block& block, Origin origin);
+  ~FixedOrigin();
+  FixedOrigin(const FixedOrigin&) = delete;
+  FixedOrigin& operator=(const FixedOrigin&) = delete;
+
+ private:
+  Block& block_;
+  Origin outer_;
+};
+
 // The leaf ops; `name` is their identity within a function.
 struct LeafAttributes {
   std::string name;
@@ -196,6 +220,10 @@ extern const OpDef kConstant;
 // A constant node. Equal constants are not merged here; the pass `cse` does that.
 Value constant(Block& block, Literal value,
                std::source_location where = std::source_location::current());
+
+// Throws GraphError unless `name` is a path: parts of [A-Za-z0-9_.] joined by '/'. Arguments,
+// results, variables, resources and functions have such names.
+void require_path(std::string_view name);
 
 // The name of a leaf node.
 const std::string& leaf_name(const Node& node);

@@ -1,30 +1,12 @@
 #include "graph/module.h"
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "graph/error.h"
 
 namespace adjoint {
 namespace {
-
-std::string built_at(const std::source_location& where) {
-  return "\n  built at " + to_text(SourceLine{where.file_name(), where.line()});
-}
-
-void require_path(const std::string& name) {
-  bool part_open = false;
-  for (char c : name) {
-    const bool word = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
-    if (!word && (c != '/' || !part_open)) {
-      part_open = false;
-      break;
-    }
-    part_open = word;
-  }
-  if (!part_open) throw GraphError("'" + name + "' is no name for a variable or resource");
-}
 
 bool takes_parameters(Init kind) {
   return kind == Init::constant || kind == Init::normal || kind == Init::uniform;
@@ -75,35 +57,33 @@ Value Function::read(const Variable& variable, std::source_location where) {
   const Variable* known = module_.find_variable(variable.name);
   if (known == nullptr || known->type != variable.type) {
     throw GraphError(name() + ": '" + variable.name + "' is no variable of module '" +
-                     module_.name() + "'" + built_at(where));
+                     module_.name() + "'" + built_at(origin_at(where)));
   }
-  return leaf(kVariable, variable.name, variable.type,
-              make_origin({.where = {where.file_name(), where.line()}, .scope = "", .from = {}}));
+  return leaf(kVariable, variable.name, variable.type, origin_at(where));
 }
 
 Value Function::resource(const Resource& resource, std::source_location where) {
   if (module_.find_resource(resource.name) == nullptr) {
     throw GraphError(name() + ": '" + resource.name + "' is no resource of module '" +
-                     module_.name() + "'" + built_at(where));
+                     module_.name() + "'" + built_at(origin_at(where)));
   }
-  return leaf(kResource, resource.name, resource.type,
-              make_origin({.where = {where.file_name(), where.line()}, .scope = "", .from = {}}));
+  return leaf(kResource, resource.name, resource.type, origin_at(where));
 }
 
 void Function::update(const Variable& variable, Value value, std::source_location where) {
   if (!value || &value.block() != this || module_.find_variable(variable.name) == nullptr) {
     throw GraphError("update of '" + variable.name + "': the variable or the value is not of '" +
-                     name() + "'" + built_at(where));
+                     name() + "'" + built_at(origin_at(where)));
   }
   if (value.type() != variable.type) {
     throw GraphError("update of '" + variable.name + "': the variable is " +
                      to_text(variable.type) + ", the value " + to_text(value.type()) +
-                     built_at(where));
+                     built_at(origin_at(where)));
   }
   for (const Update& update : updates_) {
     if (update.variable == variable.name) {
       throw GraphError("update of '" + variable.name + "': it has an update already" +
-                       built_at(where));
+                       built_at(origin_at(where)));
     }
   }
   updates_.push_back({variable.name, value.id()});

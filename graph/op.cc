@@ -26,7 +26,26 @@ std::string operand_text(size_t index, const Type& type) {
   return "operand " + std::to_string(index) + " is " + to_text(type);
 }
 
+std::string plural(int count) {
+  return std::to_string(count) + (count == 1 ? " operand" : " operands");
+}
+
 }  // namespace
+
+void check_call(const OpDef& op, size_t operand_count, const Attributes& attributes) {
+  const int count = static_cast<int>(operand_count);
+  if (count < op.min_operands || (op.max_operands != kAnyNumber && count > op.max_operands)) {
+    std::string wanted = plural(op.min_operands);
+    if (op.max_operands == kAnyNumber) {
+      wanted += " or more";
+    } else if (op.max_operands != op.min_operands) {
+      wanted = std::to_string(op.min_operands) + " to " + plural(op.max_operands);
+    }
+    throw GraphError("takes " + wanted + ", not " + std::to_string(count));
+  }
+  const bool fits = op.attributes ? op.attributes->matches(attributes) : attributes.empty();
+  if (!fits) throw GraphError("the attributes are not those of this op");
+}
 
 void Inference::fail(const std::string& message) const { throw GraphError(message); }
 

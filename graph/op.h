@@ -87,6 +87,9 @@ struct OpDef {
   Decompose decompose = nullptr;  // null for a primitive op
 };
 
+// Throws GraphError where the number of operands or the attributes' type is not that of `op`.
+void check_call(const OpDef& op, size_t operand_count, const Attributes& attributes);
+
 // Ops by name, as the parser needs them. Cheap to copy; holds pointers to constants.
 class OpSet {
  public:

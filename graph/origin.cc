@@ -1,11 +1,40 @@
 #include "graph/origin.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "graph/attributes.h"
 
 namespace adjoint {
+
+namespace {
+
+std::string entry_text(const OriginEntry& entry) {
+  std::string parts;
+  auto append = [&](const std::string& part) { parts += (parts.empty() ? "" : ", ") + part; };
+  if (entry.from) {
+    if (entry.from->forward >= 0) append("%" + std::to_string(entry.from->forward));
+    if (!entry.from->op.empty()) append("op=" + entry.from->op);
+    if (!entry.from->rule.empty()) append("rule=" + entry.from->rule);
+    if (entry.from->operand >= 0) append("operand=" + std::to_string(entry.from->operand));
+    if (!entry.from->note.empty()) append("note=" + field_text(entry.from->note));
+  }
+  if (entry.where.line > 0) {
+    append((entry.from ? "at=" : "") + field_text(entry.where.file) + ":" +
+           std::to_string(entry.where.line));
+  }
+  if (!entry.scope.empty()) append("scope=" + field_text(entry.scope));
+  if (entry.from) return " @from(" + parts + ")";
+  return parts.empty() ? "" : " @at(" + parts + ")";
+}
+
+}  // namespace
+
+std::string built_at(const Origin& origin) {
+  const SourceLine where = line_of(origin);
+  return where.line > 0 ? "\n  built at " + to_text(where) : "";
+}
 
 std::string to_text(const SourceLine& where) {
   if (where.line == 0) return "an unknown line";
@@ -24,34 +53,28 @@ Origin make_origin(OriginEntry entry) {
 Origin join_origins(const Origin& a, const Origin& b) {
   if (a == b || !b) return a;
   if (!a) return b;
-  std::vector<OriginEntry> joined = *a;
-  for (const OriginEntry& entry : *b) {
-    if (std::find(joined.begin(), joined.end(), entry) == joined.end()) joined.push_back(entry);
+  return join_origins(std::vector<Origin>{a, b});
+}
+
+Origin join_origins(std::span<const Origin> origins) {
+  std::vector<OriginEntry> joined;
+  std::unordered_set<std::string> seen;  // by text, so that many origins join in linear time
+  for (const Origin& origin : origins) {
+    if (!origin) continue;
+    for (const OriginEntry& entry : *origin) {
+      if (seen.insert(entry_text(entry)).second) joined.push_back(entry);
+    }
   }
-  if (joined.size() == a->size()) return a;
+  for (const Origin& origin : origins) {
+    if (origin && *origin == joined) return origin;  // nothing new: share it
+  }
   return std::make_shared<const std::vector<OriginEntry>>(std::move(joined));
 }
 
 std::string to_text(const Origin& origin) {
   std::string text;
   if (!origin) return text;
-  for (const OriginEntry& entry : *origin) {
-    std::string parts;
-    auto append = [&](const std::string& part) { parts += (parts.empty() ? "" : ", ") + part; };
-    if (entry.from) {
-      if (entry.from->forward >= 0) append("%" + std::to_string(entry.from->forward));
-      if (!entry.from->op.empty()) append("op=" + entry.from->op);
-      append("rule=" + entry.from->rule);
-      if (entry.from->operand >= 0) append("operand=" + std::to_string(entry.from->operand));
-      if (!entry.from->note.empty()) append("note=" + field_text(entry.from->note));
-    }
-    if (entry.where.line > 0) {
-      append((entry.from ? "at=" : "") + field_text(entry.where.file) + ":" +
-             std::to_string(entry.where.line));
-    }
-    if (!entry.scope.empty()) append("scope=" + field_text(entry.scope));
-    if (!parts.empty()) text += (entry.from ? " @from(" : " @at(") + parts + ")";
-  }
+  for (const OriginEntry& entry : *origin) text += entry_text(entry);
   return text;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,11 +45,14 @@ struct OriginEntry {
 using Origin = std::shared_ptr<const std::vector<OriginEntry>>;
 
 Origin make_origin(OriginEntry entry);
-// The entries of both, each once, in order.
+// The entries of all, each once, in order.
 Origin join_origins(const Origin& a, const Origin& b);
+Origin join_origins(std::span<const Origin> origins);
 // " @at(...) @from(...)" as in a dump; empty for an unknown origin.
 std::string to_text(const Origin& origin);
-// The first known line, for error messages.
+// The first known line.
 SourceLine line_of(const Origin& origin);
+// The end of an error message, "\n  built at model.cc:24"; empty where no line is known.
+std::string built_at(const Origin& origin);
 
 }  // namespace adjoint

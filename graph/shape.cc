@@ -93,6 +93,15 @@ Type Type::parse(std::string_view text) {
   return {parse_dtype(text.substr(0, bracket)), Shape::parse(text.substr(bracket))};
 }
 
+bool is_instance(const Type& type, const Type& declared) {
+  if (type.dtype != declared.dtype || type.shape.rank() != declared.shape.rank()) return false;
+  for (int axis = 0; axis < type.shape.rank(); ++axis) {
+    const Dim& wanted = declared.shape[axis];
+    if (wanted.is_constant() && wanted != type.shape[axis]) return false;
+  }
+  return true;
+}
+
 std::string to_text(const Shape& shape) {
   std::string text = "[";
   for (const Dim& dim : shape) {

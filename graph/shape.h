@@ -57,6 +57,10 @@ struct Type {
   bool operator==(const Type&) const = default;
 };
 
+// Whether substituting numbers for symbols can make `declared` into `type`: equal element types and
+// ranks, and equal dimensions wherever `declared` has a number.
+bool is_instance(const Type& type, const Type& declared);
+
 std::string to_text(const Shape& shape);  // "[batch,784]"
 std::string to_text(const Type& type);    // "f32[batch,784]"
 
