@@ -1,0 +1,56 @@
+// Every library under third_party is found, compiles and links, with the interfaces that Adjoint
+// builds on.
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <openssl/evp.h>
+#include <png.h>
+#include <zlib.h>
+
+#include <CLI/CLI.hpp>
+#include <Eigen/Core>
+#include <dnnl.hpp>
+#include <nlohmann/json.hpp>
+
+namespace adjoint {
+namespace {
+
+TEST(Libraries, Eigen) {
+  const Eigen::MatrixXd ones = Eigen::MatrixXd::Ones(3, 3);
+  EXPECT_EQ((ones * ones).sum(), 27);
+}
+
+TEST(Libraries, OneDnnMatchesItsHeadersMajorVersion) {
+  EXPECT_EQ(dnnl::version()->major, DNNL_VERSION_MAJOR);
+  EXPECT_GT(dnnl::engine::get_count(dnnl::engine::kind::cpu), 0u);
+}
+
+TEST(Libraries, OpenMp) { EXPECT_GT(omp_get_max_threads(), 0); }
+
+TEST(Libraries, CommandLine) {
+  int epochs = 0;
+  CLI::App app;
+  app.add_option("--epochs", epochs);
+  app.parse("--epochs 3");
+  EXPECT_EQ(epochs, 3);
+}
+
+TEST(Libraries, Json) { EXPECT_EQ(nlohmann::json::parse("[1, 2]")[1], 2); }
+
+TEST(Libraries, ZlibMatchesItsHeader) { EXPECT_STREQ(zlibVersion(), ZLIB_VERSION); }
+
+TEST(Libraries, PngMatchesItsHeader) {
+  EXPECT_EQ(png_access_version_number(), static_cast<png_uint_32>(PNG_LIBPNG_VER));
+}
+
+TEST(Libraries, CurlSpeaksHttps) {
+  const char* const* protocols = curl_version_info(CURLVERSION_NOW)->protocols;
+  bool https = false;
+  for (; *protocols; ++protocols) https |= std::string_view(*protocols) == "https";
+  EXPECT_TRUE(https);
+}
+
+TEST(Libraries, CryptoHasMd5) { EXPECT_NE(EVP_get_digestbyname("MD5"), nullptr); }
+
+}  // namespace
+}  // namespace adjoint
