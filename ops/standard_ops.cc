@@ -16,16 +16,10 @@ namespace adjoint {
 
 OpSet standard_ops() {
   OpSet ops({&kConstant});
-  ops.add(elementwise_ops());
-  ops.add(shape_ops());
-  ops.add(reduce_ops());
-  ops.add(linalg_ops());
-  ops.add(conv_ops());
-  ops.add(pool_ops());
-  ops.add(norm_ops());
-  ops.add(loss_ops());
-  ops.add(random_ops());
-  ops.add(region_ops());
+  for (const auto& family : {elementwise_ops(), shape_ops(), reduce_ops(), linalg_ops(), conv_ops(),
+                             pool_ops(), norm_ops(), loss_ops(), random_ops(), region_ops()}) {
+    ops.add(family);
+  }
   return ops;
 }
 
