@@ -47,7 +47,9 @@ std::vector<Type> random_type(const Inference& in, DType dtype, const Shape& sha
 
 std::vector<Type> infer_uniform(const Inference& in) {
   const auto& a = in.attributes<UniformAttributes>();
-  if (!(a.low <= a.high) || !std::isfinite(a.high - a.low)) {
+  const double range = a.high - a.low;
+  const bool finite = std::isfinite(a.dtype == DType::f64 ? range : static_cast<float>(range));
+  if (!(a.low <= a.high) || !finite) {
     in.fail("no range: from " + field_text(a.low) + " to " + field_text(a.high));
   }
   return random_type(in, a.dtype, a.shape, a.stream);
