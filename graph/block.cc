@@ -103,6 +103,7 @@ Value Block::add_with_origin(const OpDef& op, std::vector<ValueId> operands, Att
       types.push_back(type(id));
     }
     node.types = op.infer(Inference(op, types, node.attributes, node.blocks));
+    if (node.types.empty()) throw GraphError("it has no outputs");
   } catch (const GraphError& error) {
     throw GraphError(std::string(op.name) + ": " + error.what() + built_at(node.origin));
   }

@@ -1,6 +1,7 @@
 #include "graph/origin.h"
 
 #include <algorithm>
+#include <cctype>
 #include <unordered_set>
 #include <utility>
 
@@ -10,13 +11,21 @@ namespace adjoint {
 
 namespace {
 
+// As it is where it is a name, otherwise quoted.
+std::string name_text(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '.' || c == '/';
+  });
+  return plain ? text : field_text(text);
+}
+
 std::string entry_text(const OriginEntry& entry) {
   std::string parts;
   auto append = [&](const std::string& part) { parts += (parts.empty() ? "" : ", ") + part; };
   if (entry.from) {
     if (entry.from->forward >= 0) append("%" + std::to_string(entry.from->forward));
-    if (!entry.from->op.empty()) append("op=" + entry.from->op);
-    if (!entry.from->rule.empty()) append("rule=" + entry.from->rule);
+    if (!entry.from->op.empty()) append("op=" + name_text(entry.from->op));
+    if (!entry.from->rule.empty()) append("rule=" + name_text(entry.from->rule));
     if (entry.from->operand >= 0) append("operand=" + std::to_string(entry.from->operand));
     if (!entry.from->note.empty()) append("note=" + field_text(entry.from->note));
   }

@@ -90,6 +90,7 @@ ValueMap Rewriter::finish() {
   auto* to = dynamic_cast<Function*>(&to_);
   if (from != nullptr && to != nullptr) {
     for (const Update& update : from->updates()) {
+      const FixedOrigin scope(*to, from->node(update.value).origin);
       to->update(*to->module().find_variable(update.variable), (*this)(update.value));
     }
   }

@@ -53,6 +53,10 @@ const std::vector<Dim>& Shape::dims() const {
   return dims_ ? *dims_ : kScalar;
 }
 
+void Shape::fail_axis(int axis) const {
+  throw GraphError("axis " + std::to_string(axis) + " is out of range for " + to_text(*this));
+}
+
 bool Shape::is_static() const {
   return std::all_of(begin(), end(), [](const Dim& dim) { return dim.is_constant(); });
 }

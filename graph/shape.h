@@ -29,7 +29,11 @@ class Shape {
   static Shape parse(std::string_view text);
 
   int rank() const { return dims_ ? static_cast<int>(dims_->size()) : 0; }
-  const Dim& operator[](int axis) const { return (*dims_)[axis]; }
+  // Throws GraphError where the axis is not in [0, rank).
+  const Dim& operator[](int axis) const {
+    if (axis < 0 || axis >= rank()) fail_axis(axis);
+    return (*dims_)[axis];
+  }
   const std::vector<Dim>& dims() const;
   std::vector<Dim>::const_iterator begin() const { return dims().begin(); }
   std::vector<Dim>::const_iterator end() const { return dims().end(); }
@@ -45,6 +49,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void fail_axis(int axis) const;
+
   std::shared_ptr<const std::vector<Dim>> dims_;  // null for a scalar
 };
 
