@@ -27,14 +27,6 @@ Value kept(C c, Value reduced) {
 Value dy(C c) { return kept(c, c.cotangent()); }
 Value y(C c) { return kept(c, c.output()); }
 
-// v / n, n the number of elements that were reduced; in f32 for the sixteen-bit floats, whose range
-// n may exceed.
-Value over_count(C c, Value v) {
-  const DType dtype = v.dtype();
-  if (dtype == DType::f32 || dtype == DType::f64) return v / count_of(x(c), axes_of(c), dtype);
-  return cast(cast(v, DType::f32) / count_of(x(c), axes_of(c), DType::f32), dtype);
-}
-
 // The elements that equal the extreme share it.
 Value extreme_rule(C c) {
   const Value ties = cast(equal(x(c), y(c)), x(c).dtype());
@@ -57,13 +49,20 @@ Value prod_rule(C c) {
 
 }  // namespace
 
+Value over_count(Value v, Value x, const std::vector<int>& axes) {
+  const DType dtype = v.dtype();
+  if (dtype == DType::f32 || dtype == DType::f64) return v / count_of(x, axes, dtype);
+  return cast(cast(v, DType::f32) / count_of(x, axes, DType::f32), dtype);
+}
+
 void add_reduce_rules(RuleSet& rules) {
   rules.add(kSum, {[](C c) { return broadcast_to(dy(c), x(c).shape()); }});
-  rules.add(kMean, {[](C c) { return broadcast_to(over_count(c, dy(c)), x(c).shape()); }});
+  rules.add(kMean,
+            {[](C c) { return broadcast_to(over_count(dy(c), x(c), axes_of(c)), x(c).shape()); }});
   rules.add(kVariance, {[](C c) {
               const std::vector<int> axes = axes_of(c);
               const Value centre = mean(x(c), {axes.begin(), axes.end()}, true);
-              return over_count(c, 2.0 * dy(c)) * (x(c) - centre);
+              return over_count(2.0 * dy(c), x(c), axes) * (x(c) - centre);
             }});
   rules.add(kMax, {extreme_rule});
   rules.add(kMin, {extreme_rule});
