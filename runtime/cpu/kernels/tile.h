@@ -1,0 +1,65 @@
+// The inner loop of products and convolutions: a tile of C that stays in registers,
+//
+//   C[r][c] (+)= sum over runs s, sum over k < s.length of A[s.a + r * row + k * step] * B[s.b + k
+//   * pitch + c]
+//
+// for `rows` rows and a panel of columns. What A's offsets mean (pixels of an image, rows of a
+// matrix) the caller decides; C is written once.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "runtime/cpu/kernels/simd.h"
+
+namespace adjoint::cpu {
+
+// One stretch of the sum: offsets in elements.
+struct Run {
+  ptrdiff_t a = 0;
+  ptrdiff_t b = 0;
+  int64_t length = 0;
+};
+
+template <typename T>
+struct TileCall {
+  const T* a;
+  ptrdiff_t row;   // A's distance from row to row
+  ptrdiff_t step;  // A's distance from k to k + 1
+  const T* b;
+  ptrdiff_t pitch;  // B's distance from k to k + 1
+  std::span<const Run> runs;
+  T* c;
+  ptrdiff_t c_row;  // C's distance from row to row
+  int columns;      // of C that are written
+  int b_columns;    // of B that may be read (a packed panel is padded with zeros)
+  bool accumulate;  // add to C
+};
+
+// A panel is made of half vectors: an even number is whole vectors, an odd one has a half at its
+// end.
+template <typename T>
+inline constexpr int kHalfLanes = kLanes<T> / 2;
+inline constexpr int kMaxPanelHalves = 6;
+template <typename T>
+inline constexpr int kMaxPanel = kMaxPanelHalves* kHalfLanes<T>;
+
+constexpr int max_tile_rows(int halves) {
+  const int vectors = (halves + 1) / 2;
+  const int accumulators = kVectorRegisters == 32 ? 24 : 12;
+  return std::min(12, accumulators / vectors);
+}
+template <typename T>
+int panel_halves(int64_t columns) {
+  return static_cast<int>((columns + kHalfLanes<T> - 1) / kHalfLanes<T>);
+}
+
+template <typename T>
+using Tile = void (*)(const TileCall<T>&);
+// The tile for 1 <= rows <= max_tile_rows(halves) and 1 <= halves <= kMaxPanelHalves.
+template <typename T>
+Tile<T> tile_for(int rows, int halves);
+
+}  // namespace adjoint::cpu
