@@ -55,7 +55,8 @@ class KernelTable {
   void add(std::span<const KernelDef> kernels);
   // Null where no kernel supports the request.
   const KernelDef* choose(const KernelRequest& request) const;
-  const KernelDef* find(std::string_view name) const;  // by kernel name
+  // The kernel of that name for the op; null where there is none.
+  const KernelDef* find(std::string_view op, std::string_view name) const;
   std::vector<const KernelDef*> for_op(std::string_view op) const;
 
  private:

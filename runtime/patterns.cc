@@ -1,0 +1,242 @@
+#include "runtime/patterns.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "ops/conv.h"
+#include "ops/elementwise.h"
+#include "ops/norm.h"
+#include "ops/pool.h"
+#include "ops/region.h"
+
+namespace adjoint {
+namespace {
+
+// How often each value is used in a function, and the only user where there is one.
+class Uses {
+ public:
+  explicit Uses(const Function& function) {
+    for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+      for (ValueId operand : function.node(i).operands) add(operand, i);
+    }
+    for (const auto& result : function.results()) add(result.value, -1);
+    for (const Update& update : function.updates()) add(update.value, -1);
+  }
+  // The node that alone uses the value, once; -1 where there is no such node.
+  int32_t only_user(ValueId value) const {
+    auto found = users_.find(value);
+    return found == users_.end() || found->second.count != 1 ? -1 : found->second.node;
+  }
+
+ private:
+  struct User {
+    int64_t count = 0;
+    int32_t node = -1;
+  };
+  void add(ValueId value, int32_t node) {
+    User& user = users_[value];
+    ++user.count;
+    user.node = node;
+  }
+  std::map<ValueId, User> users_;
+};
+
+// A body under construction; its arguments stand for the operands.
+struct Body {
+  std::shared_ptr<Block> block = std::make_shared<Block>("region");
+  std::vector<Value> arguments;
+
+  explicit Body(const std::vector<Value>& operands) {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      arguments.push_back(block->argument("a" + std::to_string(i), operands[i].type()));
+    }
+  }
+  std::shared_ptr<const Block> finish(const std::vector<Value>& results) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      block->result("r" + std::to_string(i), results[i]);
+    }
+    return block;
+  }
+};
+
+// Windows without padding that touch each pixel at most once.
+bool is_plain_pool(const PoolAttributes& pool) {
+  const bool padded = pool.padding != Padding::valid;
+  return !padded && pool.stride[0] >= pool.window[0] && pool.stride[1] >= pool.window[1];
+}
+
+bool is_f32(const Node& node) { return node.types[0].dtype == DType::f32; }
+
+// The value's node, where it is output 0 of such an op.
+const Node* made_by(Value value, const OpDef& op) {
+  if (value.id().output != 0 || value.node().op != &op) return nullptr;
+  return &value.node();
+}
+
+Value operand(Value value, int index) { return Value(value.block(), value.node().operands[index]); }
+
+std::vector<Value> rewrite_norm_grad(const RewriteSite& site) {
+  if (site.node.op != &kBatchNormGrad || !is_f32(site.node)) return {};
+  const Value h = site.operands[0], x = site.operands[1], scale = site.operands[2];
+  const Value mean = site.operands[3], variance = site.operands[4];
+  if (!made_by(h, kReluGrad) || !made_by(operand(h, 1), kRelu)) return {};
+  const Value r = operand(h, 1), y = operand(r, 0);
+  const Node* norm = made_by(y, kBatchNorm);
+  if (!norm || operand(y, 0) != x || operand(y, 1) != scale || y.output(1) != mean ||
+      y.output(2) != variance || norm->attributes != site.node.attributes) {
+    return {};
+  }
+  const Value offset = operand(y, 2);
+  Value dy = operand(h, 0);
+  const Node* pool_grad = made_by(dy, kMaxPoolGrad);
+  const bool pooled = pool_grad && operand(dy, 1) == r &&
+                      is_plain_pool(pool_grad->attributes.get<PoolAttributes>());
+  if (pooled) dy = operand(dy, 0);
+
+  const std::vector<Value> operands = {dy, x, scale, offset, mean, variance};
+  Body body(operands);
+  const auto& a = body.arguments;
+  const double epsilon = site.node.attributes.get<BatchNormAttributes>().epsilon;
+  const Value relu_again = relu(batch_norm_inference(a[1], a[2], a[3], a[4], a[5], epsilon));
+  Value g = a[0];
+  if (pooled) g = max_pool_grad(g, relu_again, pool_grad->attributes.get<PoolAttributes>());
+  const NormGradients grads =
+      batch_norm_grad(relu_grad(g, relu_again), a[1], a[2], a[4], a[5], epsilon);
+  const Value fused =
+      region(site.block, operands, body.finish({grads.x, grads.scale, grads.offset}));
+  return {fused, fused.output(1), fused.output(2)};
+}
+
+// Where a normalisation, its relu and its pool stand, if nothing else uses what is between.
+struct NormChain {
+  int32_t relu = -1;
+  int32_t pool = -1;  // -1: none
+};
+
+NormChain find_chain(const Function& function, int32_t norm, const Uses& uses) {
+  NormChain chain;
+  const int32_t user = uses.only_user({norm, 0});
+  if (user < 0 || function.node(user).op != &kRelu) return chain;
+  chain.relu = user;
+  const int32_t next = uses.only_user({user, 0});
+  if (next >= 0 && function.node(next).op == &kMaxPool &&
+      is_plain_pool(function.node(next).attributes.get<PoolAttributes>())) {
+    chain.pool = next;
+  }
+  return chain;
+}
+
+// The region in the place of the normalisation at `index`.
+Value build_norm_region(const Rewriter& rewriter, int32_t index, const NormChain& chain) {
+  const Node& node = rewriter.from().node(index);
+  const std::vector<Value> operands = rewriter.operands(node);
+  Body body(operands);
+  const auto& a = body.arguments;
+  const double epsilon = node.attributes.get<BatchNormAttributes>().epsilon;
+  std::vector<Value> results;
+  if (node.op == &kBatchNorm) {
+    const Normalized n = batch_norm(a[0], a[1], a[2], epsilon);
+    results = {relu(n.y), n.mean, n.variance};
+  } else {
+    results = {relu(batch_norm_inference(a[0], a[1], a[2], a[3], a[4], epsilon))};
+  }
+  if (chain.pool >= 0) {
+    const Node& pool = rewriter.from().node(chain.pool);
+    results[0] = max_pool(results[0], pool.attributes.get<PoolAttributes>());
+  }
+  std::vector<ValueId> ids;
+  for (Value value : operands) ids.push_back(value.id());
+  Origin origin = join_origins(node.origin, rewriter.from().node(chain.relu).origin);
+  if (chain.pool >= 0) origin = join_origins(origin, rewriter.from().node(chain.pool).origin);
+  return rewriter.to().add_with_origin(kRegion, std::move(ids), {}, std::move(origin),
+                                       {body.finish(results)});
+}
+
+std::optional<Rewritten> fuse_norm_relu(const Function& function) {
+  const Uses uses(function);
+  Rewritten result{std::make_unique<Function>(function.module(), function.name()), {}};
+  Rewriter rewriter(function, *result.function);
+  std::vector<bool> fused(function.size());
+  bool changed = false;
+  for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+    const Node& node = function.node(i);
+    const bool norm = node.op == &kBatchNorm || node.op == &kBatchNormInference;
+    const NormChain chain = norm && is_f32(node) ? find_chain(function, i, uses) : NormChain{};
+    if (chain.relu >= 0) {
+      const Value region = build_norm_region(rewriter, i, chain);
+      rewriter.replace({chain.pool >= 0 ? chain.pool : chain.relu, 0}, region);
+      for (int output = 1; output < static_cast<int>(node.types.size()); ++output) {
+        rewriter.replace({i, output}, region.output(output));
+      }
+      fused[chain.relu] = true;
+      if (chain.pool >= 0) fused[chain.pool] = true;
+      changed = true;
+    } else if (!fused[i]) {
+      rewriter.keep(i);
+    }
+  }
+  if (!changed) return std::nullopt;
+  result.values = rewriter.finish();
+  return result;
+}
+
+std::vector<Value> rewrite_conv_bias(const RewriteSite& site, const Uses& uses) {
+  if (site.node.op != &kAdd || !is_f32(site.node)) return {};
+  const Value convolved = site.operands[0], bias = site.operands[1];
+  const Node* conv = made_by(convolved, kConv2d);
+  if (!conv || uses.only_user(site.node.operands[0]) != site.index) return {};
+  if (bias.rank() != 1 || bias.shape()[0] != convolved.shape()[3]) return {};
+  const std::vector<Value> operands = {operand(convolved, 0), operand(convolved, 1), bias};
+  Body body(operands);
+  const auto& a = body.arguments;
+  const Value sum = add(conv2d(a[0], a[1], conv->attributes.get<Conv2dAttributes>()), a[2]);
+  return {region(site.block, operands, body.finish({sum}))};
+}
+
+}  // namespace
+
+std::string signature(const Block& body) {
+  std::map<int32_t, std::string> names;
+  for (size_t i = 0; i < body.arguments().size(); ++i) {
+    names[body.arguments()[i].node] = "a" + std::to_string(i);
+  }
+  auto name_of = [&](ValueId value) {
+    if (auto argument = names.find(value.node); argument != names.end()) return argument->second;
+    return std::to_string(body.node(value).number) + "." + std::to_string(value.output);
+  };
+  std::string text;
+  for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
+    const Node& node = body.node(i);
+    if (node.op->traits.leaf) continue;
+    std::string operands;
+    for (ValueId operand : node.operands) {
+      operands += (operands.empty() ? "" : ",") + name_of(operand);
+    }
+    text += (text.empty() ? "" : ";") + std::string(node.op->name) + "(" + operands + ")";
+  }
+  std::string results;
+  for (const auto& result : body.results()) {
+    results += (results.empty() ? "" : ",") + name_of(result.value);
+  }
+  return text + "->" + results;
+}
+
+Pass norm_relu_grad_pass() {
+  return {"norm_relu_grad",
+          [](const Function& function) { return rewrite(function, rewrite_norm_grad); }};
+}
+
+Pass norm_relu_pass() { return {"norm_relu", fuse_norm_relu}; }
+
+Pass conv_bias_pass() {
+  return {"conv_bias", [](const Function& function) {
+            const Uses uses(function);
+            return rewrite(function,
+                           [&](const RewriteSite& site) { return rewrite_conv_bias(site, uses); });
+          }};
+}
+
+}  // namespace adjoint

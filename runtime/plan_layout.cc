@@ -1,0 +1,336 @@
+#include "runtime/plan_layout.h"
+
+#include <algorithm>
+
+#include "graph/error.h"
+
+namespace adjoint::internal {
+namespace {
+
+int32_t size_of(const auto& items) { return static_cast<int32_t>(items.size()); }
+
+StorageKind leaf_kind(const OpDef* op) {
+  if (op == &kArgument) return StorageKind::argument;
+  if (op == &kVariable) return StorageKind::variable;
+  if (op == &kResource) return StorageKind::resource;
+  return StorageKind::constant;
+}
+
+}  // namespace
+
+Layout::Layout(const Function& function, const Selection& selection, Plan& plan)
+    : function_(function), selection_(selection), plan_(plan) {
+  starts_.reserve(function.size());
+  for (int32_t n = 0; n < size_of(function); ++n) {
+    starts_.push_back(size_of(values_));
+    const int32_t outputs = size_of(function.node(n).types);
+    for (int32_t output = 0; output < outputs; ++output) values_.push_back({n, output});
+  }
+  roots_.assign(values_.size(), -1);
+  groups_.resize(values_.size());
+  bytes_.assign(values_.size(), 0);
+  buffers_.assign(values_.size(), -1);
+}
+
+void Layout::run() {
+  add_storages();
+  join_aliases();
+  save_leaves();
+  find_lifetimes();
+  place_updates();
+  place_results();
+  finish_moves();
+  find_in_place();
+  assign_arena();
+  emit_buffers();
+  emit_moves(early_);
+  emit_kernels();
+  emit_moves(late_);
+  emit_moves(commits_);
+}
+
+void Layout::add_storages() {
+  plan_.storages.push_back({});  // the arena
+  leaves_.push_back(-1);
+  for (int32_t n = 0; n < size_of(function_); ++n) {
+    const Node& node = function_.node(n);
+    const bool constant = node.op == &kConstant;
+    // Arguments are fed even where nothing reads them.
+    const bool wanted = selection_.needed[n] || node.op == &kArgument;
+    if (!wanted || !(constant || node.op->traits.leaf)) continue;
+    const std::string name = constant ? "" : leaf_name(node);
+    const StorageKind kind = leaf_kind(node.op);
+    const int32_t storage = add_storage(kind, name, node.types[0], constant ? n : -1);
+    leaves_[storage] = index({n, 0});
+    groups_[index({n, 0})].storage = storage;
+    groups_[index({n, 0})].placement = Placement::bound;
+    if (kind == StorageKind::variable) variables_[name] = storage;
+  }
+  for (const Update& update : function_.updates()) {
+    if (variables_.contains(update.variable)) continue;
+    variables_[update.variable] =
+        add_storage(StorageKind::variable, update.variable, function_.type(update.value), -1);
+  }
+  for (const Block::Result& result : function_.results()) {
+    results_.push_back(
+        add_storage(StorageKind::result, result.name, function_.type(result.value), -1));
+  }
+}
+
+int32_t Layout::add_storage(StorageKind kind, const std::string& name, const Type& type,
+                            int32_t node) {
+  const TensorType tensor = concrete(type);
+  plan_.storages.push_back({kind, name, tensor, tensor.byte_count(), node});
+  leaves_.push_back(-1);
+  return size_of(plan_.storages) - 1;
+}
+
+void Layout::join_aliases() {
+  for (Index value = 0; value < size_of(values_); ++value) {
+    const int32_t n = values_[value].node;
+    if (!selection_.needed[n] && groups_[value].placement != Placement::bound) continue;
+    const bool alias = facts(n).alias;
+    roots_[value] = alias ? root(function_.node(n).operands[0]) : value;
+    groups_[value].head = value;
+    bytes_[value] = concrete(function_.type(values_[value])).byte_count();
+  }
+}
+
+// Results and updates whose values were there from the beginning are copied before anything runs:
+// so a later write to a variable needs no thought of them.
+void Layout::save_leaves() {
+  const auto is_leaf = [&](Index value) { return groups_[value].placement == Placement::bound; };
+  for (size_t i = 0; i < results_.size(); ++i) {
+    const Index value = root(function_.results()[i].value);
+    if (is_leaf(value)) {
+      early_.push_back({.value = index(function_.results()[i].value), .storage = results_[i]});
+    }
+  }
+  std::vector<uint8_t> updated(plan_.storages.size(), 0);
+  for (const Update& update : function_.updates()) updated[variables_.at(update.variable)] = 1;
+  for (const Update& update : function_.updates()) {
+    const Index value = root(update.value);
+    const int32_t target = variables_.at(update.variable);
+    if (!is_leaf(value) || groups_[value].storage == target) continue;
+    Move commit{.value = index(update.value), .storage = target};
+    if (updated[groups_[value].storage]) {
+      commit.from = size_of(early_);
+      early_.push_back({.value = commit.value});
+    }
+    commits_.push_back(commit);
+  }
+}
+
+void Layout::find_lifetimes() {
+  int32_t launch = 0;
+  for (Move& move : early_) {
+    Group& source = groups_[roots_[move.value]];
+    source.last = std::max(source.last, launch);
+    move.last = move.launch = launch++;
+  }
+  for (int32_t n : selection_.order) {
+    for (ValueId operand : function_.node(n).operands) {
+      groups_[root(operand)].last = launch;
+    }
+    for (int32_t output = 0; output < size_of(function_.node(n).types); ++output) {
+      Group& made = groups_[index({n, output})];
+      made.first = made.last = launch;
+    }
+    if (facts(n).fallible) last_fallible_ = launch;
+    ++launch;
+  }
+}
+
+void Layout::place_updates() {
+  for (const Update& update : function_.updates()) {
+    const Index value = root(update.value);
+    const int32_t variable = variables_.at(update.variable);
+    if (!is_computed(value)) continue;  // a leaf: see save_leaves
+    Group& group = groups_[value];
+    if (group.storage == 0) {
+      group.placement = update_placement(value, variable);
+      if (group.placement == Placement::update) {
+        group.storage = variable;
+        continue;
+      }
+    }
+    commits_.push_back({.value = index(update.value), .storage = variable});
+  }
+}
+
+Placement Layout::update_placement(Index value, int32_t variable) const {
+  const int32_t launch = groups_[value].first;
+  if (launch <= last_fallible_) return Placement::update_fails;
+  const Index leaf = leaves_[variable];
+  if (leaf < 0 || groups_[leaf].last < launch) return Placement::update;
+  if (groups_[leaf].last > launch) return Placement::update_is_read;
+  const auto [n, output] = values_[value];
+  for (int32_t operand = 0; operand < size_of(function_.node(n).operands); ++operand) {
+    if (root(function_.node(n).operands[operand]) != leaf) continue;
+    if (!in_place_allowed(n, output, operand)) return Placement::update_is_read;
+  }
+  return Placement::update;
+}
+
+void Layout::place_results() {
+  for (size_t i = 0; i < results_.size(); ++i) {
+    const ValueId id = function_.results()[i].value;
+    if (!is_computed(root(id))) continue;  // a leaf: see save_leaves
+    Group& group = groups_[root(id)];
+    if (group.storage == 0) {
+      group.storage = results_[i];
+      group.placement = Placement::result;
+    } else {
+      late_.push_back({.value = index(id), .storage = results_[i]});
+    }
+  }
+}
+
+void Layout::finish_moves() {
+  int32_t launch = size_of(early_) + size_of(selection_.order);
+  for (auto* moves : {&late_, &commits_}) {
+    for (Move& move : *moves) {
+      move.last = move.launch = launch;
+      (move.from < 0 ? groups_[roots_[move.value]].last : early_[move.from].last) = launch;
+      ++launch;
+    }
+  }
+}
+
+void Layout::find_in_place() {
+  for (int32_t n : selection_.order) {
+    for (int32_t output = 0; output < size_of(function_.node(n).types); ++output) {
+      Group& made = groups_[index({n, output})];
+      made.end = made.last;
+      if (made.placement == Placement::update) {
+        const Index leaf = leaves_[made.storage];
+        if (leaf >= 0 && groups_[leaf].last == made.first) made.over = leaf;
+      }
+      if (made.storage != 0) continue;
+      for (const auto& [to, operand] : facts(n).in_place) {
+        if (to != output || !may_overwrite(n, output, operand)) continue;
+        made.over = index(function_.node(n).operands[operand]);
+        made.head = groups_[root(function_.node(n).operands[operand])].head;
+        groups_[made.head].end = made.last;
+        groups_[made.head].overwritten = made.first;
+        made.placement = Placement::in_place;
+        break;
+      }
+    }
+  }
+}
+
+bool Layout::in_place_allowed(int32_t n, int32_t output, int32_t operand) const {
+  const auto& pairs = facts(n).in_place;
+  return std::find(pairs.begin(), pairs.end(), std::pair(int{output}, int{operand})) != pairs.end();
+}
+
+// Whether the operand's memory is free for the output once the kernel has read it.
+bool Layout::may_overwrite(int32_t n, int32_t output, int32_t operand) const {
+  const Node& node = function_.node(n);
+  const Group& target = groups_[root(node.operands[operand])];
+  const Index head = target.head;
+  const int32_t launch = groups_[index({n, output})].first;
+  if (target.storage != 0 || groups_[head].end != launch || groups_[head].overwritten == launch) {
+    return false;
+  }
+  if (bytes_[head] < bytes_[index({n, output})]) return false;
+  // Another operand in the same memory must be one that may be overwritten as well.
+  for (int32_t other = 0; other < size_of(node.operands); ++other) {
+    if (!in_place_allowed(n, output, other) && groups_[root(node.operands[other])].head == head)
+      return false;
+  }
+  return true;
+}
+
+void Layout::assign_arena() {
+  for (Index value = 0; value < size_of(values_); ++value) {
+    Group& group = groups_[value];
+    if (roots_[value] != value || group.storage != 0 || group.head != value) continue;
+    group.item = size_of(items_);
+    items_.push_back({bytes_[value], group.first, group.end});
+  }
+  for (Move& move : early_) {
+    if (move.storage != 0) continue;
+    move.item = size_of(items_);
+    items_.push_back({bytes_[move.value], move.launch, move.last});
+  }
+  int32_t launch = size_of(early_);
+  for (int32_t n : selection_.order) {
+    const size_t bytes = facts(n).workspace_bytes;
+    workspaces_.push_back(bytes == 0 ? -1 : size_of(items_));
+    if (bytes != 0) items_.push_back({bytes, launch, launch});
+    ++launch;
+  }
+  plan_.storages[0].bytes = assign_offsets(items_);
+}
+
+void Layout::emit_buffers() {
+  for (Index value = 0; value < size_of(values_); ++value) {
+    if (roots_[value] < 0) continue;
+    buffers_[value] = size_of(plan_.buffers);
+    plan_.buffers.push_back(buffer_of(value));
+  }
+}
+
+PlanBuffer Layout::buffer_of(Index value) const {
+  const Group& group = groups_[roots_[value]];
+  PlanBuffer buffer{.value = values_[value],
+                    .storage = group.storage,
+                    .bytes = bytes_[value],
+                    .first = group.first,
+                    .last = group.last,
+                    .placement = group.placement};
+  if (group.storage == 0) buffer.offset = items_[groups_[group.head].item].offset;
+  if (roots_[value] != value) {
+    buffer.alias_of = buffers_[index(function_.node(values_[value].node).operands[0])];
+    buffer.placement = Placement::alias;
+  } else if (group.over >= 0) {
+    buffer.in_place_of = buffers_[group.over];
+  }
+  return buffer;
+}
+
+void Layout::emit_kernels() {
+  for (size_t i = 0; i < selection_.order.size(); ++i) {
+    const int32_t n = selection_.order[i];
+    const Node& node = function_.node(n);
+    const KernelChoice& kernel = selection_.kernels[n];
+    Launch launch{.node = n, .kernel = kernel.name, .flops = kernel.facts.flops};
+    launch.fallible = kernel.facts.fallible;
+    for (ValueId operand : node.operands) launch.inputs.push_back(buffers_[index(operand)]);
+    for (int32_t output = 0; output < size_of(node.types); ++output) {
+      const int32_t buffer = buffers_[index({n, output})];
+      const PlanStorage& storage = plan_.storages[plan_.buffers[buffer].storage];
+      launch.writes_state |= storage.kind == StorageKind::variable;
+      launch.outputs.push_back(buffer);
+    }
+    for (int32_t buffer : launch.inputs) launch.bytes += plan_.buffers[buffer].bytes;
+    for (int32_t buffer : launch.outputs) launch.bytes += plan_.buffers[buffer].bytes;
+    if (workspaces_[i] >= 0) {
+      launch.workspace_offset = items_[workspaces_[i]].offset;
+      launch.workspace_bytes = items_[workspaces_[i]].bytes;
+    }
+    plan_.launches.push_back(std::move(launch));
+  }
+}
+
+void Layout::emit_moves(std::span<Move> moves) {
+  for (Move& move : moves) {
+    const int32_t source = move.from < 0 ? buffers_[move.value] : early_[move.from].buffer;
+    move.buffer = size_of(plan_.buffers);
+    plan_.buffers.push_back({.value = values_[move.value],
+                             .storage = move.storage,
+                             .offset = move.item < 0 ? 0 : items_[move.item].offset,
+                             .bytes = bytes_[move.value],
+                             .first = move.launch,
+                             .last = move.last,
+                             .placement = Placement::copy});
+    Launch launch{.kernel = std::string(kCopyKernel), .inputs = {source}, .outputs = {move.buffer}};
+    launch.bytes = 2.0 * static_cast<double>(bytes_[move.value]);
+    launch.writes_state = plan_.storages[move.storage].kind == StorageKind::variable;
+    plan_.launches.push_back(std::move(launch));
+  }
+}
+
+}  // namespace adjoint::internal

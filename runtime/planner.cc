@@ -1,0 +1,168 @@
+#include "runtime/planner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "graph/error.h"
+#include "runtime/plan_layout.h"
+
+namespace adjoint {
+namespace {
+
+bool has_kernel(const Node& node) { return !node.op->traits.leaf && node.op != &kConstant; }
+
+// The nodes that a result or an update depends on.
+std::vector<uint8_t> find_needed(const Function& function) {
+  std::vector<uint8_t> needed(function.size(), 0);
+  for (const Block::Result& result : function.results()) needed[result.value.node] = 1;
+  for (const Update& update : function.updates()) needed[update.value.node] = 1;
+  for (size_t n = function.size(); n-- > 0;) {
+    if (!needed[n]) continue;
+    for (ValueId operand : function.node(static_cast<int32_t>(n)).operands)
+      needed[operand.node] = 1;
+  }
+  return needed;
+}
+
+std::string describe(const KernelRequest& request) {
+  std::string text = std::string(request.node.op->name) + "(";
+  for (const TensorType& type : request.inputs) {
+    text += (text.back() == '(' ? "" : ", ") + to_text(type);
+  }
+  return text + ")" + request.node.attributes.to_text() + "\n  built at " +
+         to_text(line_of(request.node.origin));
+}
+
+// Collects what is missing, so that one error tells all.
+class KernelSelector {
+ public:
+  KernelSelector(const Function& function, const Device& device, const KernelChoices& recorded)
+      : function_(function), device_(device), recorded_(recorded) {}
+
+  std::vector<KernelChoice> select(const std::vector<uint8_t>& needed) {
+    std::vector<KernelChoice> kernels(function_.size());
+    for (int32_t n = 0; n < static_cast<int32_t>(function_.size()); ++n) {
+      if (needed[n] && has_kernel(function_.node(n))) kernels[n] = choose(n);
+    }
+    if (missing_ == 0) return kernels;
+    if (missing_ > kListed) {
+      message_ += "\nand " + std::to_string(missing_ - kListed) + " more";
+    }
+    throw PlanError("function '" + function_.name() + "': " + device_.name() +
+                    " has no kernel for" + message_);
+  }
+
+ private:
+  static constexpr int kListed = 20;
+
+  KernelChoice choose(int32_t node) {
+    const KernelRequest request = make_request(function_, node);
+    std::string wanted;
+    if (!recorded_.empty()) {
+      const auto found = recorded_.find(request_key(request));
+      if (found != recorded_.end()) wanted = found->second;
+    }
+    std::optional<KernelChoice> choice = device_.choose(request, wanted);
+    if (choice) return *std::move(choice);
+    if (++missing_ <= kListed) {
+      message_ += "\n" + (wanted.empty() ? "" : "(the recorded kernel '" + wanted + "') ") +
+                  describe(request);
+    }
+    return {};
+  }
+
+  const Function& function_;
+  const Device& device_;
+  const KernelChoices& recorded_;
+  std::string message_;
+  int missing_ = 0;
+};
+
+// The function's order, but first all that kernels which can fail depend on.
+std::vector<int32_t> order_nodes(const Function& function, const internal::Selection& selection) {
+  std::vector<uint8_t> early(function.size(), 0);
+  for (size_t n = function.size(); n-- > 0;) {
+    early[n] |= selection.kernels[n].facts.fallible;
+    if (!early[n]) continue;
+    for (ValueId operand : function.node(static_cast<int32_t>(n)).operands) early[operand.node] = 1;
+  }
+  std::vector<int32_t> order;
+  for (const uint8_t phase : {1, 0}) {
+    for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
+      const bool launches =
+          selection.needed[n] && has_kernel(function.node(n)) && !selection.kernels[n].facts.alias;
+      if (launches && early[n] == phase) order.push_back(n);
+    }
+  }
+  return order;
+}
+
+void require_bound(const Function& function, const DimBindings& bindings) {
+  DimBindings symbols;
+  for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
+    for (const Type& type : function.node(n).types) {
+      for (const Dim& dim : type.shape) dim.collect_symbols(symbols);
+    }
+  }
+  std::string missing;
+  for (const auto& [symbol, unused] : symbols) {
+    if (!bindings.contains(symbol)) missing += (missing.empty() ? "'" : ", '") + symbol + "'";
+  }
+  if (missing.empty()) return;
+  throw PlanError("function '" + function.name() + "': no value for " + missing +
+                  "; feeds, bound resources and explicit bindings give values to symbols");
+}
+
+// Every node with the symbols replaced.
+std::unique_ptr<Function> specialise(const Function& function, const DimBindings& bindings) {
+  auto result = std::make_unique<Function>(function.module(), function.name());
+  std::vector<int32_t> map;
+  auto at = [&](ValueId v) { return ValueId{map[v.node], v.output}; };
+  for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
+    const Node& node = function.node(n);
+    if (node.op == &kArgument) {
+      const Value v = result->argument(
+          leaf_name(node), {node.types[0].dtype, node.types[0].shape.substitute(bindings)});
+      map.push_back(v.id().node);
+    } else if (node.op->traits.leaf) {
+      map.push_back(result
+                        ->leaf(*node.op, leaf_name(node),
+                               {node.types[0].dtype, node.types[0].shape.substitute(bindings)},
+                               node.origin)
+                        .id()
+                        .node);
+    } else {
+      std::vector<ValueId> operands;
+      for (ValueId v : node.operands) operands.push_back(at(v));
+      map.push_back(result
+                        ->add_with_origin(*node.op, operands, node.attributes.substitute(bindings),
+                                          node.origin, node.blocks)
+                        .id()
+                        .node);
+    }
+  }
+  for (auto& r : function.results()) result->result(r.name, result->value(at(r.value)));
+  for (auto& u : function.updates())
+    result->update(*function.module().find_variable(u.variable), result->value(at(u.value)));
+  return result;
+}
+
+}  // namespace
+
+Plan make_plan(const Function& function, const DimBindings& bindings, const Device& device,
+               const PlanOptions& options) {
+  require_bound(function, bindings);
+  Plan plan;
+  plan.device = device.name();
+  plan.bindings = bindings;
+  plan.function = specialise(function, bindings);
+  internal::Selection selection;
+  selection.needed = find_needed(*plan.function);
+  selection.kernels =
+      KernelSelector(*plan.function, device, options.kernels).select(selection.needed);
+  selection.order = order_nodes(*plan.function, selection);
+  internal::Layout(*plan.function, selection, plan).run();
+  return plan;
+}
+
+}  // namespace adjoint
