@@ -23,10 +23,6 @@ std::vector<Type> infer_region(const Inference& in) {
               ", the body's argument " + to_text(wanted));
     }
   }
-  for (size_t i = 0; i < body.size(); ++i) {
-    const OpDef& op = *body.node(static_cast<int32_t>(i)).op;
-    if (!fits_region(op)) in.fail("'" + std::string(op.name) + "' does not fit into a region");
-  }
   if (body.results().empty()) in.fail("the body has no result");
   std::vector<Type> types;
   for (const auto& result : body.results()) types.push_back(body.type(result.value));

@@ -17,12 +17,12 @@ extern const OpDef kRegion;
 
 std::span<const OpDef* const> region_ops();
 
-// Whether nodes of this op may stand in a region: elementwise ops, broadcast_to, sum_to, reductions
-// and constants.
+// Whether the fusion pass may put nodes of this op into a region: elementwise ops, broadcast_to,
+// sum_to, reductions and constants. Other passes gather other ops, for kernels written by hand.
 bool fits_region(const OpDef& op);
 
 // Adds a region to `block`; returns its first output. Throws GraphError where the operands do not
-// match the body's arguments, the body has no result, or holds an op that does not fit.
+// match the body's arguments or the body has no result.
 Value region(Block& block, std::span<const Value> operands, std::shared_ptr<const Block> body,
              std::source_location where = std::source_location::current());
 
