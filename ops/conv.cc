@@ -125,7 +125,7 @@ Value conv2d_filter_grad(Located x, Value dy, const Shape& filter, Conv2dAttribu
 Value conv2d_transpose(Located x, Value filter, Conv2dAttributes attributes,
                        std::array<int64_t, 2> extra) {
   block_of(kConv2dInputGrad, x);
-  block_of(kConv2dInputGrad, {filter, x.where});
+  if (!filter) fail_build(kConv2dInputGrad, x.where, "operand 1 is an empty value");
   if (x.value.rank() != 4 || filter.rank() != 4) {
     fail_build(kConv2dInputGrad, x.where,
                "transposed: an operand is not of rank 4: " + to_text(x.value.type()) + " and " +

@@ -73,6 +73,12 @@ std::vector<Type> infer_cross_entropy_dense(const Inference& in) {
   return {{in.dtype(0), shape}};
 }
 
+Block& common_block(const Located& prediction, Value target) {
+  Block& block = block_of(kSub, prediction);
+  if (!target) fail_build(kSub, prediction.where, "operand 1 is an empty value");
+  return block;
+}
+
 }  // namespace
 
 const OpDef kSoftmaxCrossEntropy = {.name = "softmax_cross_entropy",
@@ -112,23 +118,23 @@ Value softmax_cross_entropy_dense(Located logits, Value targets) {
 }
 
 Value mean_squared_error(Located prediction, Value target) {
-  const OriginScope scope(block_of(kSub, prediction), "mean_squared_error", prediction.where);
+  const OriginScope scope(common_block(prediction, target), "mean_squared_error", prediction.where);
   return mean(square(prediction - target));
 }
 
 Value l1_loss(Located prediction, Value target) {
-  const OriginScope scope(block_of(kSub, prediction), "l1_loss", prediction.where);
+  const OriginScope scope(common_block(prediction, target), "l1_loss", prediction.where);
   return mean(abs(prediction - target));
 }
 
 Value l2_loss(Located prediction, Value target) {
-  const OriginScope scope(block_of(kSub, prediction), "l2_loss", prediction.where);
+  const OriginScope scope(common_block(prediction, target), "l2_loss", prediction.where);
   return mean(square(prediction - target)) * 0.5;
 }
 
 // Neither softplus is subtracted from a number of its own size, so nothing cancels.
 Value binary_cross_entropy_with_logits(Located logits, Value targets) {
-  const OriginScope scope(block_of(kSub, logits), "binary_cross_entropy", logits.where);
+  const OriginScope scope(common_block(logits, targets), "binary_cross_entropy", logits.where);
   const Value x = logits;
   return mean(targets * softplus(-x) + (1.0 - targets) * softplus(x));
 }

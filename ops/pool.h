@@ -16,8 +16,8 @@ extern const OpDef kMaxPool, kMaxPoolGrad, kMaxPoolPick, kAvgPool, kAvgPoolGrad;
 std::span<const OpDef* const> pool_ops();
 
 struct PoolAttributes {
-  std::vector<int64_t> window;  // height, width
-  std::vector<int64_t> stride;  // a builder takes none as the window's size
+  std::vector<int64_t> window = {};  // height, width
+  std::vector<int64_t> stride = {};  // a builder takes none as the window's size
   Padding padding = Padding::valid;
   std::vector<int64_t> pads = {};  // with Padding::explicit_: top, bottom, left, right
   static constexpr auto fields() {

@@ -84,7 +84,7 @@ Value bernoulli(Located key, const Shape& shape, double p = 0.5, int64_t stream 
 // bernoulli(key, x.shape, 1 - rate) ? x / (1 - rate) : 0, for floats and 0 <= rate < 1. Composite.
 Value dropout(Located x, Value key, double rate = 0.5, int64_t stream = 0);
 
-// p(index) for a permutation p of 0 .. n-1 that the key chooses: integers i64 of any shape -> the
+// p(index) for a permutation p of 0 .. n-1 that the key chooses: i64 of any shape -> the
 // same. Any part of the permutation can be had by itself, so that a shuffle is a graph node. An
 // index outside throws DataError when the step runs.
 Value permute_index(Located key, Value index, const Dim& n);
