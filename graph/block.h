@@ -212,7 +212,7 @@ extern const OpDef kVariable;  // a module's variable, read at the start of the 
 extern const OpDef kResource;  // a tensor that the state holds; never folded, written or copied
 
 struct ConstantAttributes {
-  Literal value;
+  Literal value{DType::f32, {0}, {}};  // no scalar, since defaults are not printed
   static constexpr auto fields() { return std::tuple{Field{"value", &ConstantAttributes::value}}; }
 };
 extern const OpDef kConstant;

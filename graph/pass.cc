@@ -1,6 +1,7 @@
 #include "graph/pass.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "graph/error.h"
@@ -128,6 +129,68 @@ std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& ho
   if (!changed) return std::nullopt;
   ValueMap map = rewriter.finish();
   return Rewritten{std::move(fresh), std::move(map)};
+}
+
+namespace {
+
+struct RewrittenBlock {
+  std::unique_ptr<Block> block;
+  ValueMap values;
+};
+
+std::unique_ptr<Block> empty_like(const Block& block) {
+  if (const auto* function = dynamic_cast<const Function*>(&block)) {
+    return std::make_unique<Function>(function->module(), function->name());
+  }
+  return std::make_unique<Block>(block.name());
+}
+
+std::optional<RewrittenBlock> transform_all(const Block& block, const BlockTransform& transform);
+
+// The block with its nodes' blocks transformed; nothing where none changed.
+std::optional<RewrittenBlock> transform_nested(const Block& block,
+                                               const BlockTransform& transform) {
+  std::map<int32_t, std::vector<std::shared_ptr<const Block>>> changed;
+  for (int32_t i = 0; i < static_cast<int32_t>(block.size()); ++i) {
+    const Node& node = block.node(i);
+    for (size_t b = 0; b < node.blocks.size(); ++b) {
+      if (auto result = transform_all(*node.blocks[b], transform)) {
+        changed.emplace(i, node.blocks).first->second[b] = std::move(result->block);
+      }
+    }
+  }
+  if (changed.empty()) return std::nullopt;
+  std::unique_ptr<Block> fresh = empty_like(block);
+  Rewriter rewriter(block, *fresh);
+  for (int32_t i = 0; i < static_cast<int32_t>(block.size()); ++i) {
+    const auto found = changed.find(i);
+    if (found == changed.end()) {
+      rewriter.keep(i);
+    } else {
+      rewriter.keep(i, block.node(i).origin, std::move(found->second));
+    }
+  }
+  ValueMap map = rewriter.finish();
+  return RewrittenBlock{std::move(fresh), std::move(map)};
+}
+
+// Recurses as deep as blocks nest, at most kMaxNesting.
+std::optional<RewrittenBlock> transform_all(const Block& block, const BlockTransform& transform) {
+  std::optional<RewrittenBlock> inner = transform_nested(block, transform);
+  const Block& from = inner ? *inner->block : block;
+  std::unique_ptr<Block> fresh = empty_like(block);
+  std::optional<ValueMap> map = transform(from, *fresh);
+  if (!map) return inner;
+  return RewrittenBlock{std::move(fresh), inner ? inner->values.then(*map) : *std::move(map)};
+}
+
+}  // namespace
+
+std::optional<Rewritten> rewrite_blocks(const Function& function, const BlockTransform& transform) {
+  std::optional<RewrittenBlock> result = transform_all(function, transform);
+  if (!result) return std::nullopt;
+  auto* fresh = static_cast<Function*>(result->block.release());
+  return Rewritten{std::unique_ptr<Function>(fresh), std::move(result->values)};
 }
 
 Rewritten copy_function(const Function& function) {

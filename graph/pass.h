@@ -98,6 +98,13 @@ using RewriteHook = std::function<std::vector<Value>(const RewriteSite&)>;
 // longer used stay for `dce`. Nested blocks are kept as they are.
 std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& hook);
 
+// Builds the new form of one block into an empty block of the same kind, with a Rewriter; nothing
+// where it needs no change.
+using BlockTransform = std::function<std::optional<ValueMap>(const Block& from, Block& to)>;
+
+// Applies `transform` to the function and to all blocks nested in it, the inner ones first.
+std::optional<Rewritten> rewrite_blocks(const Function& function, const BlockTransform& transform);
+
 // An equal function.
 Rewritten copy_function(const Function& function);
 
