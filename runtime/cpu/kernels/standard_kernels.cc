@@ -5,7 +5,8 @@ namespace adjoint::cpu {
 KernelTable standard_kernels() {
   KernelTable table;
   for (auto* kernels :
-       {copy_kernels, indexing_kernels, matmul_kernels, random_kernels, softmax_kernels})
+       {conv_kernels, copy_kernels, fused_norm_kernels, indexing_kernels, matmul_kernels,
+        random_kernels, reduce_kernels, region_kernels, softmax_kernels})
     table.add(kernels());
   return table;
 }
