@@ -33,7 +33,7 @@ struct TileCall {
   std::span<const Run> runs;
   T* c;
   ptrdiff_t c_row;  // C's distance from row to row
-  int columns;      // of C that are written
+  int columns;      // of C that are written: they reach into the panel's last vector
   int b_columns;    // of B that may be read (a packed panel is padded with zeros)
   bool accumulate;  // add to C
 };
