@@ -15,10 +15,7 @@
 namespace adjoint {
 namespace {
 
-TEST(Libraries, Eigen) {
-  const Eigen::MatrixXd ones = Eigen::MatrixXd::Ones(3, 3);
-  EXPECT_EQ((ones * ones).sum(), 27);
-}
+TEST(Libraries, Eigen) { EXPECT_EQ(Eigen::Vector3d(1, 2, 3).dot(Eigen::Vector3d(4, 5, 6)), 32); }
 
 TEST(Libraries, OneDnnMatchesItsHeadersMajorVersion) {
   EXPECT_EQ(dnnl::version()->major, DNNL_VERSION_MAJOR);
