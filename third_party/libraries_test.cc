@@ -7,7 +7,6 @@
 #include <png.h>
 #include <zlib.h>
 
-#include <CLI/CLI.hpp>
 #include <Eigen/Core>
 #include <dnnl.hpp>
 #include <nlohmann/json.hpp>
@@ -23,14 +22,6 @@ TEST(Libraries, OneDnnMatchesItsHeadersMajorVersion) {
 }
 
 TEST(Libraries, OpenMp) { EXPECT_GT(omp_get_max_threads(), 0); }
-
-TEST(Libraries, CommandLine) {
-  int epochs = 0;
-  CLI::App app;
-  app.add_option("--epochs", epochs);
-  app.parse("--epochs 3");
-  EXPECT_EQ(epochs, 3);
-}
 
 TEST(Libraries, Json) { EXPECT_EQ(nlohmann::json::parse("[1, 2]")[1], 2); }
 
