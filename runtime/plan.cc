@@ -9,21 +9,6 @@
 
 namespace adjoint {
 
-std::string_view to_text(Placement placement) {
-  constexpr std::string_view kTexts[] = {
-      "bound",
-      "arena",
-      "alias of its operand",
-      "in place",
-      "straight into the result",
-      "straight into the variable",
-      "apart: a kernel that can fail runs later",
-      "apart: the variable is still read",
-      "copy",
-  };
-  return kTexts[static_cast<size_t>(placement)];
-}
-
 size_t Plan::bytes_of(StorageKind kind) const {
   size_t bytes = 0;
   for (const PlanStorage& storage : storages) bytes += storage.kind == kind ? storage.bytes : 0;

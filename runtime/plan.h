@@ -50,7 +50,18 @@ enum class Placement : uint8_t {
   update_is_read,  // in the arena, copied to the variable: its old value is still read
   copy,            // made by a copy
 };
-std::string_view to_text(Placement placement);  // a sentence for the table
+template <>
+struct EnumNames<Placement> {
+  static constexpr std::string_view kNames[] = {"bound",
+                                                "arena",
+                                                "alias of its operand",
+                                                "in place",
+                                                "straight into the result",
+                                                "straight into the variable",
+                                                "apart: a kernel that can fail runs later",
+                                                "apart: the variable is still read",
+                                                "copy"};
+};
 
 struct PlanBuffer {
   ValueId value;  // of the concrete function

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "graph/error.h"
+#include "graph/passes.h"
 #include "runtime/plan_layout.h"
 
 namespace adjoint {
@@ -111,40 +112,6 @@ void require_bound(const Function& function, const DimBindings& bindings) {
   if (missing.empty()) return;
   throw PlanError("function '" + function.name() + "': no value for " + missing +
                   "; feeds, bound resources and explicit bindings give values to symbols");
-}
-
-// Every node with the symbols replaced.
-std::unique_ptr<Function> specialise(const Function& function, const DimBindings& bindings) {
-  auto result = std::make_unique<Function>(function.module(), function.name());
-  std::vector<int32_t> map;
-  auto at = [&](ValueId v) { return ValueId{map[v.node], v.output}; };
-  for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
-    const Node& node = function.node(n);
-    if (node.op == &kArgument) {
-      const Value v = result->argument(
-          leaf_name(node), {node.types[0].dtype, node.types[0].shape.substitute(bindings)});
-      map.push_back(v.id().node);
-    } else if (node.op->traits.leaf) {
-      map.push_back(result
-                        ->leaf(*node.op, leaf_name(node),
-                               {node.types[0].dtype, node.types[0].shape.substitute(bindings)},
-                               node.origin)
-                        .id()
-                        .node);
-    } else {
-      std::vector<ValueId> operands;
-      for (ValueId v : node.operands) operands.push_back(at(v));
-      map.push_back(result
-                        ->add_with_origin(*node.op, operands, node.attributes.substitute(bindings),
-                                          node.origin, node.blocks)
-                        .id()
-                        .node);
-    }
-  }
-  for (auto& r : function.results()) result->result(r.name, result->value(at(r.value)));
-  for (auto& u : function.updates())
-    result->update(*function.module().find_variable(u.variable), result->value(at(u.value)));
-  return result;
 }
 
 }  // namespace
