@@ -1,5 +1,4 @@
-// Every library under third_party is found, compiles and links, with the interfaces that Adjoint
-// builds on.
+// The installed libraries are found, compile and link, and fit their headers.
 #include <curl/curl.h>
 #include <gtest/gtest.h>
 #include <omp.h>
