@@ -68,7 +68,7 @@ inline constexpr OpDef kMatmul = {.name = "matmul",
                                   .infer = infer_matmul};
 
 struct ShapeAttributes {
-  Shape shape;
+  Shape shape = {};
   static constexpr auto fields() { return std::tuple{Field{"shape", &ShapeAttributes::shape}}; }
 };
 
@@ -143,12 +143,12 @@ struct EveryAttributes {
   int64_t number = -1;
   double real = 0.5;
   DType dtype = DType::f32;
-  std::string text;
-  Dim dim;
-  Shape shape;
-  Type type;
-  Literal literal;
-  std::vector<int64_t> list;
+  std::string text = {};
+  Dim dim = {};
+  Shape shape = {};
+  Type type = {};
+  Literal literal = {};
+  std::vector<int64_t> list = {};
   Mode mode = Mode::plain;
   static constexpr auto fields() {
     using E = EveryAttributes;
