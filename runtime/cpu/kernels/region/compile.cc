@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "ops/reduce.h"
+#include "ops/region.h"
 #include "ops/shape.h"
 #include "runtime/cpu/kernels/region/limits.h"
 #include "runtime/cpu/kernels/region/program.h"
@@ -453,6 +454,19 @@ class RegionCompiler {
 
 std::optional<RegionProgram> RegionProgram::compile(const KernelRequest& request) {
   return RegionCompiler(request).compile();
+}
+
+std::optional<RegionProgram> RegionProgram::compile(const Block& body) {
+  // The request of a region node around the block, which it does not own.
+  Node node;
+  node.op = &kRegion;
+  node.blocks = {std::shared_ptr<const Block>(std::shared_ptr<const Block>(), &body)};
+  KernelRequest request{node, {}, {}};
+  for (ValueId id : body.arguments()) request.inputs.push_back(concrete(body.type(id)));
+  for (const Block::Result& result : body.results()) {
+    request.outputs.push_back(concrete(body.type(result.value)));
+  }
+  return compile(request);
 }
 
 }  // namespace adjoint::cpu

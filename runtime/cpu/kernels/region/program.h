@@ -27,6 +27,8 @@ class RegionProgram {
   // Nothing where an op has no micro-kernel, a value inside has another shape than the others, or
   // something else is out of this engine's reach.
   static std::optional<RegionProgram> compile(const KernelRequest& request);
+  // The same for a region's body, its arguments the inputs.
+  static std::optional<RegionProgram> compile(const Block& body);
 
   size_t workspace_bytes() const { return workspace_bytes_; }
   // Outputs whose tile is written after the last read of an input's same tile.
