@@ -60,8 +60,8 @@ class Executable {
   // alignment are taken; those that are contiguous and 64-byte aligned without a copy.
   // Throws PlanError, naming the input, for feeds that are missing, unknown, or of the wrong type,
   // rank or shape, for resources that are not bound, and for symbols without a value or with two;
-  // DataError where a kernel meets bad values. The state is as it was before then; memory given in
-  // `into` may have been written.
+  // GraphError where these shapes fit no op; DataError where a kernel meets bad values. The state
+  // is as it was before then; memory given in `into` may have been written.
   Tensors run(State& state, const Tensors& feeds, const RunOptions& options = {});
 
   size_t arena_bytes() const;

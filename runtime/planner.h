@@ -20,7 +20,8 @@ struct PlanOptions {
 };
 
 // Throws PlanError: symbols without a value; all nodes for which the device has no kernel, in one
-// message, with op, types and the user's line; a recorded kernel that the device lacks.
+// message, with op, types and the user's line; a recorded kernel that the device lacks. Throws
+// GraphError where an op refuses the concrete shapes, or bytes overflow.
 // The function's module must outlive the plan.
 Plan make_plan(const Function& function, const DimBindings& bindings, const Device& device,
                const PlanOptions& options = {});

@@ -21,7 +21,10 @@ inline std::vector<Type> infer_add(const Inference& in) {
   return {in.operand(0)};
 }
 inline std::vector<Type> infer_shape(const Inference& in) {
-  return {{in.dtype(0), in.attributes<ShapeAttributes>().shape}};
+  const Shape& shape = in.attributes<ShapeAttributes>().shape;
+  const Dim from = in.shape(0).element_count(), to = shape.element_count();
+  if (from.is_constant() && to.is_constant() && from != to) in.fail("element counts differ");
+  return {{in.dtype(0), shape}};
 }
 
 constexpr OpDef unary(std::string_view name, InferTypes infer = infer_same) {
