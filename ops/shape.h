@@ -95,7 +95,8 @@ Value transpose(Located x);
 
 // numpy's broadcasting: dimensions of size 1, and new ones at the front, repeat.
 Value broadcast_to(Located x, const Shape& shape);
-// The reverse: sums over what broadcast_to(result, x.shape) would have repeated (numbers).
+// The reverse: sums over what broadcast_to(result, x.shape) would have repeated (numbers); x itself
+// where that is nothing.
 Value sum_to(Located x, const Shape& shape);
 
 // One after the other along `axis`; the other dimensions and the element types are equal.
