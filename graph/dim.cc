@@ -33,6 +33,11 @@ struct DimExpression {
 
 namespace {
 
+// Longer expressions are refused, so that no text or chain of ops can make them grow without end.
+constexpr size_t kMaxText = 1024;
+constexpr size_t kMaxTerms = 128;
+constexpr size_t kMaxFactors = 64;
+
 [[noreturn]] void fail_overflow() { throw GraphError("dimension overflows 64 bits"); }
 
 int64_t checked_add(int64_t a, int64_t b) {
@@ -47,12 +52,21 @@ int64_t checked_multiply(int64_t a, int64_t b) {
   return product;
 }
 
+int64_t checked_subtract(int64_t a, int64_t b) {
+  int64_t difference;
+  if (__builtin_sub_overflow(a, b, &difference)) fail_overflow();
+  return difference;
+}
+
 int64_t floor_divide(int64_t a, int64_t b) {
   if (b == 0) throw GraphError("dimension divided by zero");
   if (b == -1) return checked_multiply(a, -1);
   const int64_t quotient = a / b;
   return quotient - ((a % b != 0) && ((a < 0) != (b < 0)));
 }
+
+// Of a number other than 0; -1 apart, since the processor cannot take INT64_MIN % -1.
+bool is_multiple(int64_t a, int64_t b) { return b == -1 || a % b == 0; }
 
 std::string text_of(const std::map<Monomial, int64_t>& terms) {
   std::string text;
@@ -144,6 +158,7 @@ class DimParser {
   }
   Dim atom() {
     if (accept("-")) {
+      if (at_digit()) return Dim(number(-1));
       if (++depth_ > 64) fail();
       Dim negated = Dim(0) - atom();
       --depth_;
@@ -160,12 +175,18 @@ class DimParser {
       while (position_ < text_.size() && is_name_char(text_[position_])) ++position_;
       return Dim::symbol(text_.substr(start, position_ - start));
     }
+    return Dim(number(1));
+  }
+  bool at_digit() const {
+    return position_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[position_]));
+  }
+  int64_t number(int sign) {
+    if (!at_digit()) fail();
     int64_t value = 0;
-    while (position_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[position_]))) {
-      value = checked_add(checked_multiply(value, 10), text_[position_++] - '0');
+    while (at_digit()) {
+      value = checked_add(checked_multiply(value, 10), sign * (text_[position_++] - '0'));
     }
-    if (position_ == start) fail();
-    return Dim(value);
+    return value;
   }
 
   std::string_view text_;
@@ -179,7 +200,9 @@ Dim DimExpression::make(std::map<Monomial, int64_t> terms) {
   if (terms.empty()) return Dim(0);
   if (terms.size() == 1 && terms.begin()->first.empty()) return Dim(terms.begin()->second);
   auto expression = std::make_shared<DimExpression>();
+  if (terms.size() > kMaxTerms) throw GraphError("dimension expression is too long");
   expression->text = text_of(terms);
+  if (expression->text.size() > kMaxText) throw GraphError("dimension expression is too long");
   expression->terms = std::move(terms);
   Dim dim;
   dim.expression_ = std::move(expression);
@@ -261,7 +284,10 @@ Dim operator+(const Dim& a, const Dim& b) {
   return DimExpression::make(std::move(terms));
 }
 
-Dim operator-(const Dim& a, const Dim& b) { return a + Dim(-1) * b; }
+Dim operator-(const Dim& a, const Dim& b) {
+  if (!a.expression_ && !b.expression_) return Dim(checked_subtract(a.value_, b.value_));
+  return a + Dim(-1) * b;
+}
 
 Dim operator*(const Dim& a, const Dim& b) {
   if (!a.expression_ && !b.expression_) return Dim(checked_multiply(a.value_, b.value_));
@@ -271,6 +297,7 @@ Dim operator*(const Dim& a, const Dim& b) {
     for (const auto& [right_monomial, c] : right) {
       Monomial product = left_monomial;
       product.insert(product.end(), right_monomial.begin(), right_monomial.end());
+      if (product.size() > kMaxFactors) throw GraphError("dimension expression is too long");
       std::sort(product.begin(), product.end());
       add_term(terms, product, checked_multiply(left, c));
     }
@@ -288,7 +315,7 @@ Dim floor_div(const Dim& a, const Dim& b) {
   const auto divisor = DimExpression::terms_of(b);
   for (const auto& [monomial, coefficient] : DimExpression::terms_of(a)) {
     Monomial remaining = monomial;
-    bool divides = divisor.size() == 1 && coefficient % divisor.begin()->second == 0;
+    bool divides = divisor.size() == 1 && is_multiple(coefficient, divisor.begin()->second);
     if (divides) {
       for (const DimAtom& atom : divisor.begin()->first) {
         auto found = std::find_if(remaining.begin(), remaining.end(),
@@ -299,7 +326,7 @@ Dim floor_div(const Dim& a, const Dim& b) {
       }
     }
     if (divides) {
-      add_term(whole, remaining, coefficient / divisor.begin()->second);
+      add_term(whole, remaining, floor_divide(coefficient, divisor.begin()->second));
     } else {
       add_term(rest, monomial, coefficient);
     }

@@ -5,7 +5,8 @@
 //   rows.evaluate({{"batch", 128}});     // 257
 //
 // Expressions are kept in a canonical form (a sum of products of symbols and floor divisions), so
-// that equal polynomials compare equal however they were written.
+// that equal polynomials compare equal however they were written. An expression is at most 1024
+// characters long; a longer one throws GraphError.
 #pragma once
 
 #include <cstdint>
@@ -66,6 +67,7 @@ class Dim {
   std::shared_ptr<const DimExpression> expression_;  // null for a number
 };
 
+Dim floor_div(const Dim& a, const Dim& b);
 // ceil(a / b).
 inline Dim ceil_div(const Dim& a, const Dim& b) { return floor_div(a + b - 1, b); }
 

@@ -36,7 +36,6 @@ T get(const std::byte* from) {
 template <typename T>
 std::string number_text(T value) {
   if constexpr (std::is_floating_point_v<T>) {
-    if (std::isnan(value)) return "nan";
     if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   }
   char buffer[64];
@@ -44,7 +43,41 @@ std::string number_text(T value) {
   return std::string(buffer, end);
 }
 
+// The element's bits as a number.
+uint64_t element_bits(DType dtype, const std::byte* from) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, from, size_of(dtype));
+  return bits;
+}
+
+// A NaN is written nan where it has the bits of our own NaN, otherwise with its bits:
+// nan(7fc00001).
+std::string nan_text(DType dtype, const std::byte* from) {
+  std::byte standard[8] = {};
+  store_element(dtype, std::numeric_limits<double>::quiet_NaN(), standard);
+  const uint64_t bits = element_bits(dtype, from);
+  if (bits == element_bits(dtype, standard)) return "nan";
+  char buffer[24];
+  return "nan(" + std::string(buffer, std::to_chars(buffer, buffer + 24, bits, 16).ptr) + ")";
+}
+
+bool parse_nan(DType dtype, std::string_view text, std::byte* to) {
+  if (text == "nan") {
+    store_element(dtype, std::numeric_limits<double>::quiet_NaN(), to);
+    return true;
+  }
+  if (!text.starts_with("nan(") || text.back() != ')') return false;
+  uint64_t bits = 0;
+  const char* last = text.data() + text.size() - 1;
+  const auto [end, error] = std::from_chars(text.data() + 4, last, bits, 16);
+  const bool fits = size_of(dtype) == 8 || bits >> (8 * size_of(dtype)) == 0;
+  if (error != std::errc() || end != last || !fits) return false;
+  std::memcpy(to, &bits, size_of(dtype));
+  return std::isnan(load_element(dtype, to));
+}
+
 std::string element_text(DType dtype, const std::byte* from) {
+  if (is_float(dtype) && std::isnan(load_element(dtype, from))) return nan_text(dtype, from);
   switch (dtype) {
     case DType::f64:
       return number_text(get<double>(from));
@@ -73,6 +106,8 @@ void parse_element(DType dtype, std::string_view text, std::byte* to) {
       store_element(dtype, static_cast<double>(value), to);
       if (load_element(dtype, to) == static_cast<double>(value)) return;
     }
+  } else if (is_float(dtype) && text.starts_with("nan")) {
+    if (parse_nan(dtype, text, to)) return;
   } else if (dtype == DType::f32) {  // through double it would be rounded twice
     float value = 0;
     auto [end, error] = std::from_chars(text.data(), last, value);
@@ -80,7 +115,10 @@ void parse_element(DType dtype, std::string_view text, std::byte* to) {
   } else if (is_float(dtype)) {
     double value = 0;
     auto [end, error] = std::from_chars(text.data(), last, value);
-    if (error == std::errc() && end == last) return store_element(dtype, value, to);
+    if (error == std::errc() && end == last) {
+      store_element(dtype, value, to);
+      if (std::isinf(value) || std::isfinite(load_element(dtype, to))) return;
+    }
   }
   throw GraphError("not a " + std::string(name(dtype)) + " value: '" + std::string(text) + "'");
 }
@@ -140,6 +178,11 @@ Literal::Literal(DType dtype, std::vector<int64_t> dims, std::vector<std::byte> 
     throw GraphError("a literal of type " + to_text(type()) + " does not fit " +
                      std::to_string(bytes.size()) + " bytes");
   }
+  if (dtype == DType::boolean) {
+    for (std::byte b : bytes) {
+      if (b > std::byte{1}) throw GraphError("a bool is 0 or 1, not " + std::to_string(int(b)));
+    }
+  }
   bytes_ = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
 }
 
@@ -171,6 +214,7 @@ Literal Literal::parse(std::string_view text) {
     parse_element(type.dtype, inner.substr(0, comma), bytes.data() + bytes.size() - size);
     if (comma == std::string_view::npos) break;
     inner.remove_prefix(comma + 1);
+    if (inner.empty()) throw GraphError("a literal ends in a comma");
   }
   return Literal(type.dtype, type.shape.static_dims(), std::move(bytes));
 }

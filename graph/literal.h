@@ -43,7 +43,7 @@ inline constexpr DType kDTypeOf<bool> = DType::boolean;
 class Literal {
  public:
   Literal();  // f32 0
-  // Throws GraphError where the shape is not static or the byte count does not fit.
+  // Throws GraphError where the byte count does not fit the dimensions or a bool is not 0 or 1.
   Literal(DType dtype, std::vector<int64_t> dims, std::vector<std::byte> bytes);
 
   // `value` rounded to the type (saturated for integers; NaN becomes 0 there).
@@ -77,7 +77,8 @@ class Literal {
   std::shared_ptr<const std::vector<std::byte>> bytes_;
 };
 
-// "f32[2]{1,0.5}"; the shortest decimals that read back as the same bits; inf, -inf, nan.
+// "f32[2]{1,0.5}"; the shortest decimals that read back as the same bits; inf, -inf, nan;
+// a NaN of other bits than the standard quiet one is written with them: nan(ffc00000).
 std::string to_text(const Literal& literal);
 
 // Single elements as text, exact.

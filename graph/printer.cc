@@ -15,7 +15,8 @@ class Printer {
 
   std::string take() { return std::move(text_); }
 
-  void print(const Module& module) {
+  // The whole module, or only one function of it.
+  void print(const Module& module, const Function* only = nullptr) {
     line("adjoint " + std::to_string(kTextVersion));
     line("module " + field_text(module.name()) + " {");
     ++depth_;
@@ -26,7 +27,10 @@ class Printer {
     for (const auto& r : module.resources()) {
       line("resource " + r->name + " : " + to_text(r->type));
     }
-    for (const auto& function : module.functions()) print(*function);
+    if (only) print(*only);
+    for (const auto& function : module.functions()) {
+      if (!only) print(*function);
+    }
     --depth_;
     line("}");
   }
@@ -149,6 +153,11 @@ std::string print(const T& item, TextMode mode) {
 
 std::string to_text(const Module& module, TextMode mode) { return print(module, mode); }
 std::string to_text(const Function& function, TextMode mode) { return print(function, mode); }
+std::string to_module_text(const Function& function, TextMode mode) {
+  Printer printer(mode);
+  printer.print(function.module(), &function);
+  return printer.take();
+}
 std::string to_text(const Block& block, TextMode mode) {
   if (const auto* function = dynamic_cast<const Function*>(&block)) return print(*function, mode);
   return print(block, mode);

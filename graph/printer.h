@@ -39,6 +39,8 @@ enum class TextMode { full, structural };
 std::string to_text(const Module& module, TextMode mode = TextMode::full);
 std::string to_text(const Function& function, TextMode mode = TextMode::full);
 std::string to_text(const Block& block, TextMode mode = TextMode::full);
+// The function within its module's declarations, without the other functions: a text that parses.
+std::string to_module_text(const Function& function, TextMode mode = TextMode::full);
 
 // "%3", "%3.1", "x": a value as the dump writes it.
 std::string value_text(const Block& block, ValueId id);
