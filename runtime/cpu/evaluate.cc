@@ -1,9 +1,13 @@
 #include "runtime/cpu/evaluate.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
+#include <new>
+#include <utility>
+
+#include "graph/error.h"
 
 namespace adjoint::cpu {
 namespace {
@@ -30,22 +34,18 @@ Literal read(const TensorType& type, const void* buffer) {
 
 }  // namespace
 
-std::vector<Literal> evaluate(const Node& node, std::span<const Literal> operands,
-                              const KernelTable& table, Threads* threads) {
+std::optional<std::vector<Literal>> evaluate(const Node& node, std::span<const Literal> operands,
+                                             const KernelTable& table) {
   KernelRequest request{node, {}, {}};
   for (const Literal& operand : operands) {
     request.inputs.push_back({operand.dtype(), operand.dims()});
   }
   for (const Type& type : node.types) request.outputs.push_back(concrete(type));
   const KernelDef* kernel = table.choose(request);
-  if (kernel == nullptr) return {};
+  if (kernel == nullptr) return std::nullopt;
   const KernelFacts facts = kernel->describe ? kernel->describe(request) : KernelFacts{};
+  if (facts.alias) return std::vector{read(request.outputs[0], operands[0].data())};
 
-  std::vector<Literal> results;
-  if (facts.alias) {
-    results.push_back(read(request.outputs[0], operands[0].data()));
-    return results;
-  }
   std::vector<Buffer> buffers;
   std::vector<const void*> inputs;
   for (const Literal& operand : operands) {
@@ -58,13 +58,24 @@ std::vector<Literal> evaluate(const Node& node, std::span<const Literal> operand
     outputs.push_back(buffers.back().get());
   }
   const Buffer workspace = make_buffer(facts.workspace_bytes);
-  std::optional<Threads> own;
-  if (threads == nullptr) threads = &own.emplace(1);
-  kernel->prepare(request)({inputs, outputs, workspace.get(), *threads});
+  Threads threads(1);
+  try {
+    kernel->prepare(request)({inputs, outputs, workspace.get(), threads});
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
+  std::vector<Literal> results;
   for (size_t i = 0; i < outputs.size(); ++i) {
     results.push_back(read(request.outputs[i], outputs[i]));
   }
   return results;
+}
+
+Evaluator evaluator(KernelTable table) {
+  return [table = std::make_shared<const KernelTable>(std::move(table))](
+             const Node& node, std::span<const Literal> operands) {
+    return evaluate(node, operands, *table);
+  };
 }
 
 }  // namespace adjoint::cpu

@@ -1,21 +1,24 @@
 // Computes single nodes on constants, through the CPU's kernels: what constant folding calls.
 //
-//   const KernelTable table = standard_kernels();
-//   std::vector<Literal> values = evaluate(node, operands, table);
+//   pipeline.add(fold_pass(cpu::evaluator(cpu::standard_kernels())));
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "graph/block.h"
+#include "graph/passes.h"
 #include "runtime/cpu/kernel.h"
 
 namespace adjoint::cpu {
 
-// All outputs of the node, whose operands have these values; none where no kernel computes it.
-// `threads` may be null (one thread). Throws DataError as the kernel does, GraphError where a type
-// has symbols or differs from the operand's.
-std::vector<Literal> evaluate(const Node& node, std::span<const Literal> operands,
-                              const KernelTable& table, Threads* threads = nullptr);
+// All outputs of the node, whose operands have these values, on one thread; nothing where no kernel
+// computes it or the values are bad (an index out of range). Throws GraphError where an output has
+// a symbol in its shape.
+std::optional<std::vector<Literal>> evaluate(const Node& node, std::span<const Literal> operands,
+                                             const KernelTable& table);
+
+// For fold_pass.
+Evaluator evaluator(KernelTable table);
 
 }  // namespace adjoint::cpu

@@ -44,6 +44,7 @@ class RegionCompiler {
   std::optional<RegionProgram> compile() {
     if (!(request_.node.blocks.empty() ? collect_node() : collect_block())) return std::nullopt;
     if (values_.size() > kMaxRegionValues) return std::nullopt;
+    std::erase_if(reductions_, [](const Reduction& reduction) { return reduction.output < 0; });
     find_space();
     if (!shapes_agree()) return std::nullopt;
     // Smaller tiles where many values are alive at once.
@@ -134,7 +135,6 @@ class RegionCompiler {
     if (node.op->name == "broadcast_to" || node.op->name == "stop_gradient") {
       const int value = add_value(type);
       values_[value].source = values_[operands[0].value].source;
-      shape_givers_.push_back(value);
       return Result{value};
     }
     if (node.op->traits.elementwise) return add_instruction(node, operands, type);
@@ -167,7 +167,8 @@ class RegionCompiler {
   // The source of a value, marked as read by the next instruction.
   int read(int value) {
     const int source = values_[value].source;
-    values_[source].last_use = static_cast<int>(instructions_.size());
+    int& last_use = values_[source].last_use;
+    last_use = std::max(last_use, static_cast<int>(instructions_.size()));
     return source;
   }
 

@@ -1,0 +1,414 @@
+#include "runtime/cpu/fusion.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <queue>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/elementwise.h"
+#include "ops/region.h"
+#include "ops/shape.h"
+#include "runtime/cpu/kernels/region/region_ops.h"
+
+namespace adjoint::cpu {
+namespace {
+
+// The parts of a function that fusion sees: which nodes may be members of a region, and over which
+// shape.
+class Members {
+ public:
+  explicit Members(const Function& function) : function_(function) {
+    spaces_.resize(function.size());
+    for (int32_t i = 0; i < size(); ++i) {
+      const Node& node = function.node(i);
+      const auto kind = region_role(node, operand_types(node));
+      roles_.push_back(kind);
+      if (kind == RegionRole::elementwise) spaces_[i] = node.types[0].shape;
+      if (kind == RegionRole::reduction) spaces_[i] = function.type(node.operands[0]).shape;
+    }
+  }
+
+  int32_t size() const { return static_cast<int32_t>(function_.size()); }
+  bool is_member(int32_t node) const {
+    return roles_[node] == RegionRole::elementwise || roles_[node] == RegionRole::reduction;
+  }
+  // Uniform constants and broadcasts: copied into every region that reads them.
+  bool is_absorbed(int32_t node) const { return roles_[node] == RegionRole::absorbed; }
+  const Shape& space(int32_t node) const { return spaces_[node]; }
+  // Whether `user` can read this operand of its own within one region.
+  bool may_share_region(ValueId operand, int32_t user) const {
+    return is_member(user) && roles_[operand.node] == RegionRole::elementwise &&
+           spaces_[operand.node] == spaces_[user];
+  }
+
+ private:
+  std::vector<Type> operand_types(const Node& node) const {
+    std::vector<Type> types;
+    for (ValueId operand : node.operands) types.push_back(function_.type(operand));
+    return types;
+  }
+
+  const Function& function_;
+  std::vector<RegionRole> roles_;
+  std::vector<Shape> spaces_;
+};
+
+// Levels: a node's level is at least its operands', and higher where the two cannot be in one
+// region. Nodes of equal level in one region thus have no path through nodes outside of it.
+class Levels {
+ public:
+  Levels(const Function& function, const Members& members)
+      : function_(function), members_(members), levels_(function.size()) {
+    for (int32_t i = 0; i < members.size(); ++i) {
+      for (ValueId operand : function.node(i).operands) {
+        levels_[i] = std::max(levels_[i], levels_[operand.node] + step(operand, i));
+      }
+    }
+    sink();
+  }
+  int32_t operator[](int32_t node) const { return levels_[node]; }
+
+ private:
+  // How much higher a user must be than its operand. Absorbed nodes are counted with their users.
+  int32_t step(ValueId operand, int32_t user) const {
+    const Node& node = function_.node(operand);
+    if (node.op->traits.leaf || node.op == &kConstant || members_.is_absorbed(operand.node))
+      return 0;
+    return members_.may_share_region(operand, user) ? 0 : 1;
+  }
+
+  // Raises members to the level of their lowest user, where that may share a region with them.
+  void sink() {
+    constexpr int32_t kFree = INT32_MAX;
+    std::vector<int32_t> limit(function_.size(), kFree);  // the highest level that users allow
+    std::vector<bool> meets(function_.size());            // the user that sets it shares a region
+    for (const auto& result : function_.results()) limit[result.value.node] = -1;
+    for (const Update& update : function_.updates()) limit[update.value.node] = -1;
+    for (int32_t i = members_.size() - 1; i >= 0; --i) {
+      if (members_.is_member(i) && limit[i] != kFree && meets[i]) {
+        levels_[i] = std::max(levels_[i], limit[i]);
+      }
+      for (ValueId operand : function_.node(i).operands) {
+        const int32_t allowed = levels_[i] - step(operand, i);
+        int32_t& current = limit[operand.node];
+        if (allowed < current) {
+          current = allowed;
+          meets[operand.node] = members_.may_share_region(operand, i);
+        } else if (allowed == current && members_.may_share_region(operand, i)) {
+          meets[operand.node] = true;
+        }
+      }
+    }
+  }
+
+  const Function& function_;
+  const Members& members_;
+  std::vector<int32_t> levels_;
+};
+
+// Disjoint sets of nodes.
+class Groups {
+ public:
+  explicit Groups(int32_t size) : parent_(size) { std::iota(parent_.begin(), parent_.end(), 0); }
+  int32_t find(int32_t node) {
+    while (parent_[node] != node) node = parent_[node] = parent_[parent_[node]];
+    return node;
+  }
+  // The smaller index stands for the set.
+  void join(int32_t a, int32_t b) {
+    a = find(a);
+    b = find(b);
+    parent_[std::max(a, b)] = std::min(a, b);
+  }
+
+ private:
+  std::vector<int32_t> parent_;
+};
+
+// The regions of a function: lists of nodes, in order. A node that is in none is on its own.
+class Clusters {
+ public:
+  Clusters(const Function& function, const Members& members) : cluster_of_(function.size(), -1) {
+    const Levels levels(function, members);
+    Groups groups(members.size());
+    // The last member of each level and shape that reads a tensor.
+    std::map<std::pair<ValueId, int32_t>, int32_t> readers;
+    for (int32_t i = 0; i < members.size(); ++i) {
+      if (!members.is_member(i)) continue;
+      for (ValueId operand : function.node(i).operands) {
+        if (members.is_absorbed(operand.node)) continue;
+        const bool same_level = levels[operand.node] == levels[i];
+        if (members.may_share_region(operand, i) && same_level) groups.join(operand.node, i);
+        if (function.type(operand).shape != members.space(i)) continue;
+        auto [reader, added] = readers.try_emplace({operand, levels[i]}, i);
+        if (!added) groups.join(reader->second, i);
+      }
+    }
+    for (int32_t i = 0; i < members.size(); ++i) {
+      if (members.is_member(i)) add(i, groups.find(i));
+    }
+    for (auto& cluster : nodes_) {
+      if (!worth_a_region(function, members, cluster)) {
+        for (int32_t node : cluster) cluster_of_[node] = -1;
+        cluster.clear();
+      }
+    }
+  }
+
+  size_t count() const { return nodes_.size(); }
+  const std::vector<int32_t>& nodes(int32_t cluster) const { return nodes_[cluster]; }
+  int32_t of(int32_t node) const { return cluster_of_[node]; }
+
+ private:
+  static constexpr size_t kMaxNodes = 48;  // of a region: what the engine surely takes
+
+  // A large group is cut in the order of its nodes, which leaves no cycle between the pieces.
+  void add(int32_t node, int32_t group) {
+    auto [open, added] = open_.try_emplace(group, static_cast<int32_t>(nodes_.size()));
+    if (!added && nodes_[open->second].size() == kMaxNodes) {
+      open->second = static_cast<int32_t>(nodes_.size());
+      added = true;
+    }
+    if (added) nodes_.emplace_back();
+    nodes_[open->second].push_back(node);
+    cluster_of_[node] = open->second;
+  }
+
+  static bool worth_a_region(const Function& function, const Members& members,
+                             const std::vector<int32_t>& cluster) {
+    if (cluster.size() > 1) return true;
+    const auto& operands = function.node(cluster[0]).operands;
+    return std::any_of(operands.begin(), operands.end(),
+                       [&](ValueId operand) { return members.is_absorbed(operand.node); });
+  }
+
+  std::vector<std::vector<int32_t>> nodes_;
+  std::vector<int32_t> cluster_of_;
+  std::map<int32_t, int32_t> open_;  // by group: the piece that is being filled
+};
+
+// Builds the new function: the nodes that stay and the regions, as near to the old order as the
+// operands allow.
+class Fusion {
+ public:
+  explicit Fusion(const Function& function)
+      : function_(function), members_(function), clusters_(function, members_) {}
+
+  std::optional<Rewritten> run() {
+    bool any = false;
+    for (size_t c = 0; c < clusters_.count(); ++c) any |= !clusters_.nodes(c).empty();
+    if (!any) return std::nullopt;
+    find_needed();
+    auto fresh = std::make_unique<Function>(function_.module(), function_.name());
+    Rewriter rewriter(function_, *fresh);
+    for (int32_t unit : ordered_units()) {
+      if (clusters_.of(unit) < 0) {
+        rewriter.keep(unit);
+      } else {
+        build_region(rewriter, clusters_.nodes(clusters_.of(unit)));
+      }
+    }
+    ValueMap values = rewriter.finish();
+    return Rewritten{std::move(fresh), std::move(values)};
+  }
+
+ private:
+  // A unit, a single node or a region, is named by its last node.
+  int32_t unit_of(int32_t node) const {
+    const int32_t cluster = clusters_.of(node);
+    return cluster < 0 ? node : clusters_.nodes(cluster).back();
+  }
+
+  // Which values are read outside of their region. Constants and broadcasts that only regions read
+  // are not built.
+  void find_needed() {
+    outside_.resize(function_.size());
+    for (const auto& result : function_.results()) outside_[result.value.node] = true;
+    for (const Update& update : function_.updates()) outside_[update.value.node] = true;
+    for (int32_t i = members_.size() - 1; i >= 0; --i) {
+      const int32_t to = clusters_.of(i);
+      // Regions read absorbed nodes, and absorbed nodes that are not built each other, as copies.
+      const bool copies = to >= 0 || !is_built(i);
+      for (ValueId operand : function_.node(i).operands) {
+        const bool same_region = to >= 0 && clusters_.of(operand.node) == to;
+        const bool copied = copies && members_.is_absorbed(operand.node);
+        if (!same_region && !copied) outside_[operand.node] = true;
+      }
+    }
+  }
+  bool is_built(int32_t node) const { return !members_.is_absorbed(node) || outside_[node]; }
+
+  // What a unit reads: a region reads through its absorbed broadcasts.
+  template <typename F>
+  void each_operand(int32_t node, F&& f) const {
+    for (ValueId operand : function_.node(node).operands) {
+      if (clusters_.of(node) < 0) {
+        f(operand);
+        continue;
+      }
+      const std::vector<ValueId> chain = absorbed_chain(operand);
+      if (!members_.is_absorbed(chain.back().node)) f(chain.back());
+    }
+  }
+
+  // A value and, while it is a broadcast, what it broadcasts; the last one is a constant or a value
+  // that is not copied.
+  std::vector<ValueId> absorbed_chain(ValueId value) const {
+    std::vector<ValueId> chain = {value};
+    while (members_.is_absorbed(chain.back().node)) {
+      const auto& operands = function_.node(chain.back()).operands;
+      if (operands.empty()) break;
+      chain.push_back(operands[0]);
+    }
+    return chain;
+  }
+
+  // Units such that operands come first, otherwise by their last node.
+  std::vector<int32_t> ordered_units() const {
+    const int32_t size = members_.size();
+    std::vector<int32_t> missing(size), order;
+    std::vector<std::vector<int32_t>> users(size);
+    std::priority_queue<int32_t, std::vector<int32_t>, std::greater<>> ready;
+    for (int32_t i = 0; i < size; ++i) {
+      if (!is_built(i)) continue;
+      each_operand(i, [&](ValueId operand) {
+        const int32_t from = unit_of(operand.node), to = unit_of(i);
+        if (from == to) return;
+        users[from].push_back(to);
+        ++missing[to];
+      });
+    }
+    for (int32_t i = 0; i < size; ++i) {
+      if (is_built(i) && unit_of(i) == i && missing[i] == 0) ready.push(i);
+    }
+    while (!ready.empty()) {
+      const int32_t unit = ready.top();
+      ready.pop();
+      order.push_back(unit);
+      for (int32_t user : users[unit]) {
+        if (--missing[user] == 0) ready.push(user);
+      }
+    }
+    return order;
+  }
+
+  void build_region(Rewriter& rewriter, const std::vector<int32_t>& nodes) {
+    RegionBody body(function_);
+    Origin origin = function_.node(nodes[0]).origin;
+    std::vector<ValueId> results;
+    for (int32_t node : nodes) {
+      origin = join_origins(origin, function_.node(node).origin);
+      for (ValueId operand : function_.node(node).operands) {
+        const std::vector<ValueId> chain = absorbed_chain(operand);
+        for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
+          members_.is_absorbed(link->node) ? body.copy(link->node) : body.bring_in(*link);
+        }
+      }
+      body.copy(node);
+      if (outside_[node]) results.push_back({node, 0});
+    }
+    if (results.empty()) return;  // dead code
+    std::vector<ValueId> operands;
+    for (ValueId operand : body.operands()) operands.push_back(rewriter(operand).id());
+    const Value region = rewriter.to().add_with_origin(kRegion, std::move(operands), {}, origin,
+                                                       {body.finish(results)});
+    for (size_t i = 0; i < results.size(); ++i) {
+      rewriter.replace(results[i], region.output(static_cast<int>(i)));
+    }
+  }
+
+  // The block of a region under construction.
+  class RegionBody {
+   public:
+    explicit RegionBody(const Function& function)
+        : function_(function), block_(std::make_shared<Block>("region")) {}
+
+    // Makes a value of the function an argument, unless the body has it already.
+    void bring_in(ValueId value) {
+      if (inner_.contains(value)) return;
+      const Value argument = block_->argument_with_origin(
+          numbered("a", operands_.size()), function_.type(value), function_.node(value).origin);
+      inner_[value] = argument.id();
+      operands_.push_back(value);
+    }
+    // Copies a node, unless the body has it already.
+    void copy(int32_t index) {
+      if (inner_.contains({index, 0})) return;
+      const Node& node = function_.node(index);
+      std::vector<ValueId> operands;
+      for (ValueId operand : node.operands) operands.push_back(inner_.at(operand));
+      inner_[{index, 0}] =
+          block_->add_with_origin(*node.op, std::move(operands), node.attributes, node.origin).id();
+    }
+    // In the order of the arguments.
+    const std::vector<ValueId>& operands() const { return operands_; }
+    std::shared_ptr<const Block> finish(const std::vector<ValueId>& results) {
+      for (size_t i = 0; i < results.size(); ++i) {
+        block_->result(numbered("r", i), block_->value(inner_.at(results[i])));
+      }
+      return block_;
+    }
+
+   private:
+    static std::string numbered(std::string name, size_t number) {
+      return name += std::to_string(number);
+    }
+    const Function& function_;
+    std::shared_ptr<Block> block_;
+    std::map<ValueId, ValueId> inner_;
+    std::vector<ValueId> operands_;
+  };
+
+  const Function& function_;
+  Members members_;
+  Clusters clusters_;
+  std::vector<bool> outside_;
+};
+
+KernelRequest request_of(const RewriteSite& site) {
+  KernelRequest request{site.node, {}, {}};
+  for (Value operand : site.operands) request.inputs.push_back(concrete(operand.type()));
+  for (const Type& type : site.node.types) request.outputs.push_back(concrete(type));
+  return request;
+}
+
+bool is_static(const RewriteSite& site) {
+  auto fixed = [](const Type& type) { return type.shape.is_static(); };
+  return std::all_of(site.node.types.begin(), site.node.types.end(), fixed) &&
+         std::all_of(site.operands.begin(), site.operands.end(),
+                     [&](Value operand) { return fixed(operand.type()); });
+}
+
+}  // namespace
+
+Pass fusion_pass() {
+  return {"fusion", [](const Function& function) { return Fusion(function).run(); }};
+}
+
+Pass decompose_missing_pass(KernelTable table) {
+  auto decompose = [table = std::make_shared<const KernelTable>(std::move(table))](
+                       const RewriteSite& site) -> std::vector<Value> {
+    const Decompose rule = site.node.op->decompose;
+    if (rule == nullptr || !is_static(site) || table->choose(request_of(site))) return {};
+    return rule(site.operands, site.node.attributes);
+  };
+  auto run = [decompose](const Function& function) {
+    std::optional<Rewritten> result = rewrite(function, decompose);
+    // What a decomposition is made of may be composite too.
+    while (result) {
+      std::optional<Rewritten> next = rewrite(*result->function, decompose);
+      if (!next) break;
+      next->values = result->values.then(next->values);
+      result = std::move(next);
+    }
+    return result;
+  };
+  return {"decompose_missing", run};
+}
+
+}  // namespace adjoint::cpu
