@@ -116,17 +116,23 @@ TEST_F(DatasetTest, WrongHeadersAreErrors) {
 }
 
 TEST_F(DatasetTest, CorruptGzipIsAnError) {
-  const Bytes whole = gzip(idx({1000}, 1000, 3));
+  const Bytes plain = idx({1000}, 1000, 3), whole = gzip(plain);
   for (size_t length : {size_t{12}, whole.size() / 2, whole.size() - 9, whole.size() - 1}) {
     write("cut.gz", Bytes(whole.begin(), whole.begin() + length));
     EXPECT_THROW(read_idx(folder_ / "cut.gz"), DataError) << length;
   }
+  size_t detected = 0;
   for (size_t flip = 12; flip < whole.size(); ++flip) {
     Bytes bad = whole;
     bad[flip] ^= 0x40;
     write("bad.gz", bad);
-    EXPECT_THROW(read_idx(folder_ / "bad.gz"), DataError) << flip;
+    try {  // a few bits of the format pad it and mean nothing
+      EXPECT_EQ(read_bytes(folder_ / "bad.gz"), plain) << flip;
+    } catch (const DataError&) {
+      ++detected;
+    }
   }
+  EXPECT_GE(detected, whole.size() - 12 - 2);
 }
 
 TEST_F(DatasetTest, CountsAndLabelsAreChecked) {

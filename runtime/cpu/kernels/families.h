@@ -10,6 +10,7 @@ namespace adjoint::cpu {
 std::span<const KernelDef> batch_norm_kernels();
 std::span<const KernelDef> conv_kernels();
 std::span<const KernelDef> copy_kernels();
+std::span<const KernelDef> fused_norm_kernels();
 std::span<const KernelDef> indexing_kernels();
 std::span<const KernelDef> layer_norm_kernels();
 std::span<const KernelDef> matmul_kernels();

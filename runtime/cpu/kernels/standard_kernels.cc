@@ -4,9 +4,9 @@ namespace adjoint::cpu {
 
 KernelTable standard_kernels() {
   KernelTable table;
-  for (auto* kernels :
-       {conv_kernels, copy_kernels, fused_norm_kernels, indexing_kernels, matmul_kernels,
-        random_kernels, reduce_kernels, region_kernels, softmax_kernels})
+  for (auto* kernels : {batch_norm_kernels, conv_kernels, copy_kernels, fused_norm_kernels,
+                        indexing_kernels, layer_norm_kernels, matmul_kernels, pool_kernels,
+                        random_kernels, reduce_kernels, region_kernels, softmax_kernels})
     table.add(kernels());
   return table;
 }

@@ -1,0 +1,42 @@
+// The program's subcommands. Each returns the exit code; what goes wrong they throw.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace adjoint::mnist {
+
+struct Settings {
+  std::string model = "cnn";
+  std::filesystem::path data;
+  int64_t epochs = 20;
+  int64_t batch = 128;
+  double learning_rate = 0.5;
+  int64_t seed = 1;
+  std::string device = "auto";
+  int threads = 0;    // 0: all cores
+  int64_t limit = 0;  // 0: all images
+  std::filesystem::path checkpoint;
+  bool resume = false;
+  std::filesystem::path report;
+  bool profile = false;
+
+  // predict
+  std::filesystem::path image;
+  int64_t index = -1;
+
+  // dump
+  std::string what = "gradient";
+  std::string format = "text";
+  bool structural = false;
+  std::filesystem::path out;
+};
+
+int run_train(const Settings& settings);
+int run_eval(const Settings& settings);
+int run_predict(const Settings& settings);
+int run_summary(const Settings& settings);
+int run_dump(const Settings& settings);
+
+}  // namespace adjoint::mnist

@@ -1,0 +1,47 @@
+// What several subcommands begin with: the device, the data, the model, a trained state.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "examples/mnist/commands.h"
+#include "examples/mnist/dataset.h"
+#include "examples/mnist/model.h"
+#include "examples/mnist/trainer.h"
+#include "runtime/device.h"
+
+namespace adjoint::mnist {
+
+// The device that --device names, and a line why where `auto` had a choice. Throws DeviceError for
+// one that is not there.
+struct ChosenDevice {
+  std::shared_ptr<Device> device;
+  int threads = 1;
+  std::string note;
+};
+ChosenDevice choose_device(const Settings& settings);
+
+// Finds the data as --data says; notices go to standard error.
+DataSource locate_data(const Settings& settings);
+
+// What a checkpoint says beside the state's tensors.
+struct CheckpointInfo {
+  ModelOptions model;
+  int64_t batch = 128;
+  int64_t limit = 0;
+  std::string data_name;
+  KernelChoices kernels;
+};
+
+// Whether there is a checkpoint, or the one before it.
+bool checkpoint_exists(const std::filesystem::path& path);
+// Saves the trainer's state, whole or not at all. Throws DataError.
+void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
+                     const CheckpointInfo& info);
+// What the checkpoint is of; throws DataError where there is none that can be read.
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& path);
+// The state in it. Throws DataError where it is of another model.
+void load_checkpoint(const std::filesystem::path& path, Trainer& trainer);
+
+}  // namespace adjoint::mnist

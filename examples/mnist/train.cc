@@ -1,0 +1,205 @@
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "examples/mnist/commands.h"
+#include "examples/mnist/interrupt.h"
+#include "examples/mnist/progress.h"
+#include "examples/mnist/report.h"
+#include "examples/mnist/setup.h"
+#include "examples/mnist/summary.h"
+#include "graph/error.h"
+
+namespace adjoint::mnist {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+size_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;
+}
+
+KernelChoices choices_of(const Trainer& trainer) {
+  KernelChoices all;
+  for (const auto& plan : trainer.plans()) all.merge(kernel_choices(*plan));
+  return all;
+}
+
+// The run's settings, those of a resumed checkpoint before those of the command line.
+class Training {
+ public:
+  explicit Training(const Settings& settings) : settings_(settings) {
+    if (settings.resume && settings.checkpoint.empty()) {
+      throw DataError("--resume needs --checkpoint FILE");
+    }
+    info_ = {.model = {.network = settings.model, .learning_rate = settings.learning_rate},
+             .batch = settings.batch,
+             .limit = settings.limit};
+    if (settings.resume && checkpoint_exists(settings.checkpoint)) {
+      resumed_ = read_checkpoint_info(settings.checkpoint);
+      require_same_run();
+      info_ = *resumed_;
+    }
+  }
+
+  int run() {
+    prepare();
+    const InterruptScope interrupts;
+    while (trainer_->epoch() < settings_.epochs) {
+      const EpochResult epoch = run_epoch();
+      if (!epoch.finished) return interrupted();
+      finish_epoch(epoch);
+    }
+    report_.write(totals());
+    return 0;
+  }
+
+ private:
+  void require_same_run() const {
+    const auto& old = *resumed_;
+    auto require = [&](bool same, const std::string& what) {
+      if (same) return;
+      throw DataError("the checkpoint " + settings_.checkpoint.string() + " was trained with " +
+                      what + "; resume with the same");
+    };
+    require(old.model.network == settings_.model, "--model " + old.model.network);
+    require(old.batch == settings_.batch, "--batch " + std::to_string(old.batch));
+    require(old.limit == settings_.limit, "--limit " + std::to_string(old.limit));
+    require(old.model.learning_rate == settings_.learning_rate,
+            "--lr " + Json(old.model.learning_rate).dump());
+  }
+
+  void prepare() {
+    chosen_ = choose_device(settings_);
+    const DataSource source = locate_data(settings_);
+    if (resumed_ && resumed_->data_name != source.name) {
+      throw DataError("the checkpoint was trained on " + resumed_->data_name + ", this is " +
+                      source.name);
+    }
+    info_.data_name = source.name;
+    Digits train = load_digits(source, Split::train);
+    if (info_.limit > 0) train.limit(info_.limit);
+    const Digits test = load_digits(source, Split::test);
+    info_.model.rows = train.rows;
+    info_.model.columns = train.columns;
+
+    model_.emplace(info_.model);
+    trainer_.emplace(*model_, chosen_.device,
+                     TrainerOptions{.batch = info_.batch, .kernels = info_.kernels});
+    trainer_->bind_training(train);
+    trainer_->bind_test(test);
+    trainer_->prepare();
+    info_.kernels = choices_of(*trainer_);
+    if (resumed_) {
+      load_checkpoint(settings_.checkpoint, *trainer_);
+    } else {
+      trainer_->initialize(settings_.seed);
+    }
+    report_ = Report(settings_.report, resumed_.has_value());
+    show_beginning(source, train.count, test.count);
+  }
+
+  void show_beginning(const DataSource& source, int64_t train, int64_t test) const {
+    std::printf("%s\n", layer_table(model_->network()).c_str());
+    std::printf("data    %s, %s training and %s test images (%s)\n", source.name.c_str(),
+                with_commas(train).c_str(), with_commas(test).c_str(), source.folder.c_str());
+    std::printf("device  %s\n", chosen_.note.c_str());
+    std::printf("memory  %s planned for training and evaluation\n",
+                megabytes(trainer_->memory_bytes()).c_str());
+    if (resumed_) {
+      std::printf("resumed %s: %lld epochs and %lld images done\n", settings_.checkpoint.c_str(),
+                  static_cast<long long>(trainer_->epoch()),
+                  static_cast<long long>(trainer_->position()));
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  std::string label(int64_t epoch) const {
+    return "epoch " + std::to_string(epoch) + "/" + std::to_string(settings_.epochs);
+  }
+
+  EpochResult run_epoch() {
+    const int64_t before = trainer_->position();
+    Progress progress(stdout, label(trainer_->epoch() + 1), trainer_->training_count(), before);
+    double mean = 0;
+    return trainer_->run_epoch([&](int64_t done, double loss) {
+      mean = mean == 0 ? loss : 0.98 * mean + 0.02 * loss;
+      if (progress.due()) progress.update(done, mean);
+      return !InterruptScope::requested();
+    });
+  }
+
+  void finish_epoch(const EpochResult& epoch) {
+    if (!settings_.checkpoint.empty()) save_checkpoint(settings_.checkpoint, *trainer_, info_);
+    const Score test = trainer_->evaluate();
+    const double rate = static_cast<double>(epoch.images) / epoch.seconds;
+    std::printf(
+        "%s  train loss %.4f accuracy %.2f %%  test loss %.4f accuracy %.2f %%  %.2f s  "
+        "%.0f images/s\n",
+        label(trainer_->epoch()).c_str(), epoch.train.loss, 100 * epoch.train.accuracy, test.loss,
+        100 * test.accuracy, epoch.seconds, rate);
+    std::fflush(stdout);
+    report_.write({{"epoch", trainer_->epoch()},
+                   {"train_loss", epoch.train.loss},
+                   {"train_accuracy", 100 * epoch.train.accuracy},
+                   {"test_loss", test.loss},
+                   {"test_accuracy", 100 * test.accuracy},
+                   {"seconds", epoch.seconds},
+                   {"images_per_second", rate}});
+    seconds_ += epoch.seconds;
+    images_ += epoch.images;
+    last_ = test;
+  }
+
+  int interrupted() {
+    if (settings_.checkpoint.empty()) {
+      std::printf("stopped; nothing was saved (--checkpoint FILE would have)\n");
+    } else {
+      save_checkpoint(settings_.checkpoint, *trainer_, info_);
+      std::printf("stopped; saved in %s, --resume goes on from here\n",
+                  settings_.checkpoint.c_str());
+    }
+    return kInterruptedExit;
+  }
+
+  Json totals() const {
+    return {{"epochs", trainer_->epoch()},
+            {"seconds", seconds_},
+            {"images_per_second", seconds_ > 0 ? static_cast<double>(images_) / seconds_ : 0},
+            {"test_loss", last_.loss},
+            {"test_accuracy", 100 * last_.accuracy},
+            {"model", info_.model.network},
+            {"batch", info_.batch},
+            {"learning_rate", info_.model.learning_rate},
+            {"seed", trainer_->seed()},
+            {"device", chosen_.device->name()},
+            {"threads", chosen_.threads},
+            {"data", info_.data_name},
+            {"planned_bytes", trainer_->memory_bytes()},
+            {"peak_resident_bytes", peak_resident_bytes()},
+            {"kernels", info_.kernels}};
+  }
+
+  const Settings& settings_;
+  CheckpointInfo info_;
+  std::optional<CheckpointInfo> resumed_;
+  ChosenDevice chosen_;
+  std::optional<MnistModel> model_;
+  std::optional<Trainer> trainer_;
+  Report report_;
+  double seconds_ = 0;
+  int64_t images_ = 0;
+  Score last_;
+};
+
+}  // namespace
+
+int run_train(const Settings& settings) { return Training(settings).run(); }
+
+}  // namespace adjoint::mnist

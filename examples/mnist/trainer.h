@@ -1,0 +1,99 @@
+// Trains and evaluates a model on a device.
+//
+//   Trainer trainer(model, cpu::device(2), {.batch = 128});
+//   trainer.initialize(1);
+//   trainer.bind_training(train_digits);
+//   EpochResult epoch = trainer.run_epoch(progress);
+//   Score score = trainer.evaluate();
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "examples/mnist/dataset.h"
+#include "examples/mnist/model.h"
+#include "runtime/executable.h"
+#include "runtime/optimize.h"
+
+namespace adjoint::mnist {
+
+struct TrainerOptions {
+  int64_t batch = 128;
+  KernelChoices kernels = {};  // recorded ones, for equal bits
+};
+
+// Means over images; accuracies are shares of 1.
+struct Score {
+  double loss = 0;
+  double accuracy = 0;
+};
+
+struct EpochResult {
+  bool finished = false;  // false: stopped between two steps
+  Score train;            // of the images seen so far in this epoch, under the moving weights
+  double seconds = 0;     // of this call, training alone
+  int64_t images = 0;     // that this call trained on
+};
+
+class Trainer {
+ public:
+  // The model must outlive the trainer.
+  Trainer(const MnistModel& model, std::shared_ptr<Device> device, TrainerOptions options = {});
+
+  // The first values of all variables, from the seed; the next epoch is the first.
+  void initialize(int64_t seed);
+  void bind_training(const Digits& digits);
+  void bind_test(const Digits& digits);
+
+  State& state() { return state_; }
+  const State& state() const { return state_; }
+  int64_t epoch() const { return integer(kEpoch); }        // whole ones done
+  int64_t position() const { return integer(kPosition); }  // images done in this epoch
+  int64_t seed() const { return integer(kSeed); }
+  int64_t training_count() const { return training_count_; }
+
+  // Plans training and evaluation for their batch sizes; the plans are in plans() from then on.
+  void prepare();
+  std::vector<std::shared_ptr<const Plan>> plans() const;
+  // Bytes of arenas, variables, resources and constants together, known before the first step.
+  size_t memory_bytes() const;
+  const Function& optimized_train() const { return *train_.function; }
+
+  // Called after each step with the images done in this epoch and the step's mean loss; false
+  // stops.
+  using StepHook = std::function<bool(int64_t done, double loss)>;
+  // Trains to the end of the epoch, from where it stands. Throws DataError, naming the node, where
+  // a loss is infinite or not a number.
+  EpochResult run_epoch(const StepHook& after_step);
+
+  // All test images with the running statistics; `confusion`, where given, becomes the counts
+  // [label][predicted].
+  Score evaluate(std::vector<std::vector<int64_t>>* confusion = nullptr);
+
+  // Probabilities of the ten digits for one image.
+  std::vector<float> predict(const std::vector<uint8_t>& image);
+
+ private:
+  struct Runnable {
+    std::unique_ptr<Function> function;  // optimised
+    std::unique_ptr<Executable> executable;
+  };
+  Runnable make_runnable(const Function& function, const TrainerOptions& options) const;
+  int64_t integer(const char* name) const;
+  void bind(const Digits& digits, const char* images, const char* labels);
+  [[noreturn]] void explain_bad_loss(double loss, const DimBindings& bindings);
+
+  const MnistModel& model_;
+  std::shared_ptr<Device> device_;
+  TrainerOptions options_;
+  State state_;
+  Runnable initialize_, train_, evaluate_, predict_;
+  int64_t training_count_ = 0;
+  int64_t test_count_ = 0;
+  std::vector<uint8_t> test_labels_;
+};
+
+}  // namespace adjoint::mnist
