@@ -79,6 +79,14 @@ void check_axes(const Inference& in, const std::vector<int64_t>& axes, int rank)
   }
 }
 
+void require_accumulation(const Inference& in, DType accumulate) {
+  in.require_float(0);
+  in.require_same_dtype();
+  if (accumulate != DType::f32 && accumulate != DType::f64) {
+    in.fail("accumulate is " + std::string(name(accumulate)) + ", not f32 or f64");
+  }
+}
+
 void require_numeric(const Inference& in, size_t index) {
   if (in.dtype(index) == DType::boolean) {
     in.fail("operand " + std::to_string(index) + " is " + to_text(in.operand(index)) +

@@ -45,6 +45,8 @@ std::vector<int64_t> complete_axes(std::vector<int64_t> axes, int rank);
 int checked_axis(const Inference& in, int64_t axis, int rank);
 // Stored axes: sorted, each once.
 void check_axes(const Inference& in, const std::vector<int64_t>& axes, int rank);
+// Of products: all operands of one float type, and what they are added up in f32 or f64.
+void require_accumulation(const Inference& in, DType accumulate);
 // Neither bool, nor anything else that has no arithmetic.
 void require_numeric(const Inference& in, size_t index);
 // The operands' shapes broadcast together, from operand `from` on; GraphError names their types.

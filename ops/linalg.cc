@@ -4,7 +4,6 @@
 
 #include "graph/error.h"
 #include "ops/builder.h"
-#include "ops/window.h"
 
 namespace adjoint {
 namespace {

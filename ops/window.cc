@@ -81,12 +81,4 @@ std::array<WindowAxis, 2> window_axes(const std::array<Dim, 2>& size,
   return axes;
 }
 
-void require_accumulation(const Inference& in, DType accumulate) {
-  in.require_float(0);
-  in.require_same_dtype();
-  if (accumulate != DType::f32 && accumulate != DType::f64) {
-    in.fail("accumulate is " + std::string(name(accumulate)) + ", not f32 or f64");
-  }
-}
-
 }  // namespace adjoint

@@ -54,7 +54,4 @@ std::array<WindowAxis, 2> window_axes(const std::array<Dim, 2>& size,
                                       const std::vector<int64_t>* dilation, Padding padding,
                                       const std::vector<int64_t>& pads);
 
-// In inference: all operands of one float type, and `accumulate` f32 or f64.
-void require_accumulation(const Inference& in, DType accumulate);
-
 }  // namespace adjoint
