@@ -35,20 +35,50 @@ template <typename T, int kHalves, bool kPartial, typename Rows>
   }
 }
 
-template <typename T, int kRows, int kHalves, bool kPartial>
-[[gnu::always_inline]] inline void sum_runs(const TileCall<T>& call, ptrdiff_t row, ptrdiff_t step,
+// One column of A: rows `row` elements apart. Every fourth row has a pointer of its own, the others
+// are reached from it by 1, 2 and 3 strides, which x86 can add up in an address; so twelve rows
+// need five registers. (Left to itself the compiler takes twelve, and has none left for the loops.)
+template <typename T, int kRows, bool kUnitRow>
+struct Column {
+  static constexpr int kPointers = kUnitRow ? 1 : (kRows + 3) / 4;
+
+  Column(const T* a, ptrdiff_t row) : row(row), row3(3 * row) {
+    for (int i = 0; i < kPointers; ++i) {
+      pointers[i] = a + 4 * i * row;
+      asm("" : "+r"(pointers[i]));  // hides where it came from
+    }
+  }
+  [[gnu::always_inline]] T operator[](int r) const {
+    if constexpr (kUnitRow) return pointers[0][r];
+    const T* from = pointers[r / 4];
+    return r % 4 == 3 ? from[row3] : from[r % 4 * row];
+  }
+  [[gnu::always_inline]] void advance(ptrdiff_t step) {
+    for (const T*& pointer : pointers) pointer += step;
+  }
+
+  const T* pointers[kPointers];
+  ptrdiff_t row;
+  ptrdiff_t row3;
+};
+
+template <bool kPartial, bool kUnitRow, bool kUnitStep, typename T, int kRows, int kHalves>
+[[gnu::always_inline]] inline void sum_runs(const TileCall<T>& call,
                                             Accumulators<T, kRows, kHalves>& sum) {
   constexpr int kWhole = kHalves / 2;
-  for (const Run& run : call.runs) {
-    const T* a = call.a + run.a;
-    const T* b = call.b + run.b;
-    for (int64_t k = 0; k < run.length; ++k, a += step, b += call.pitch) {
+  const ptrdiff_t row = call.row, step = kUnitStep ? 1 : call.step, pitch = call.pitch;
+  const T *const a = call.a, *const b = call.b;
+  const int columns = call.b_columns;
+  for (const Run *run = call.runs.data(), *end = run + call.runs.size(); run != end; ++run) {
+    Column<T, kRows, kUnitRow> column(a + run->a, row);
+    const T* from = b + run->b;
+    for (int64_t k = run->length; k > 0; --k, column.advance(step), from += pitch) {
       Vec<T> whole[kWhole + 1];
       HalfVec<T> half;
-      load_row<T, kHalves, kPartial>(b, call.b_columns, whole, half);
-#pragma GCC unroll 16
+      load_row<T, kHalves, kPartial>(from, columns, whole, half);
+#pragma GCC unroll 24
       for (int r = 0; r < kRows; ++r) {
-        const T x = a[r * row];
+        const T x = column[r];
 #pragma GCC unroll 8
         for (int j = 0; j < kWhole; ++j) sum.whole[r][j] += x * whole[j];
         if constexpr (kHalves % 2 == 1) sum.half[r] += x * half;
@@ -57,54 +87,67 @@ template <typename T, int kRows, int kHalves, bool kPartial>
   }
 }
 
-template <typename T, int kRows, int kHalves>
+template <bool kPartial, bool kAccumulate, typename T, int kRows, int kHalves>
 [[gnu::always_inline]] inline void write(const TileCall<T>& call,
                                          Accumulators<T, kRows, kHalves>& sum) {
   constexpr int kWhole = kHalves / 2;
   constexpr bool kHalf = kHalves % 2 == 1;
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    T* c = call.c + r * call.c_row;
-    int left = call.columns;
+  const int columns = call.columns;
+  const int last = columns - (kHalves - 1) / 2 * kLanes<T>;  // columns of the last vector
+  const ptrdiff_t c_row = call.c_row;
+  T* c = call.c;
+#pragma GCC unroll 24
+  for (int r = 0; r < kRows; ++r, c += c_row) {
+    if constexpr (kAccumulate) {
+      Vec<T> whole[kWhole + 1];
+      HalfVec<T> half;
+      load_row<T, kHalves, kPartial>(c, columns, whole, half);
+      for (int j = 0; j < kWhole; ++j) sum.whole[r][j] += whole[j];
+      if constexpr (kHalf) sum.half[r] += half;
+    }
 #pragma GCC unroll 8
-    for (int j = 0; j < kWhole; ++j, c += kLanes<T>, left -= kLanes<T>) {
-      if (left >= kLanes<T>) {
-        if (call.accumulate) sum.whole[r][j] += load<Vec<T>>(c);
-        store(c, sum.whole[r][j]);
+    for (int j = 0; j < kWhole; ++j) {
+      T* to = c + j * kLanes<T>;
+      if (kPartial && !kHalf && j == kWhole - 1) {
+        store_first(to, sum.whole[r][j], last);
       } else {
-        if (call.accumulate) sum.whole[r][j] += load_first<Vec<T>>(c, left);
-        store_first(c, sum.whole[r][j], left);
+        store(to, sum.whole[r][j]);
       }
     }
     if constexpr (kHalf) {
-      if (call.accumulate) sum.half[r] += load_first<HalfVec<T>>(c, left);
-      store_first(c, sum.half[r], left);
+      T* to = c + kWhole * kLanes<T>;
+      kPartial ? store_first(to, sum.half[r], last) : store(to, sum.half[r]);
     }
   }
 }
 
 template <typename T, int kRows, int kHalves>
 void tile(const TileCall<T>& call) {
+  constexpr int kColumns = kHalves * kHalfLanes<T>;
   Accumulators<T, kRows, kHalves> sum;
-  if (call.b_columns < kHalves * kHalfLanes<T>) {
-    sum_runs<T, kRows, kHalves, true>(call, call.row, call.step, sum);
+  if (call.b_columns < kColumns) {
+    sum_runs<true, false, false>(call, sum);
   } else if (call.step == 1) {
-    sum_runs<T, kRows, kHalves, false>(call, call.row, 1, sum);
+    sum_runs<false, false, true>(call, sum);
   } else if (call.row == 1) {
-    sum_runs<T, kRows, kHalves, false>(call, 1, call.step, sum);
+    sum_runs<false, true, false>(call, sum);
   } else {
-    sum_runs<T, kRows, kHalves, false>(call, call.row, call.step, sum);
+    sum_runs<false, false, false>(call, sum);
   }
-  write<T, kRows, kHalves>(call, sum);
+  if (call.columns < kColumns) {
+    call.accumulate ? write<true, true>(call, sum) : write<true, false>(call, sum);
+  } else {
+    call.accumulate ? write<false, true>(call, sum) : write<false, false>(call, sum);
+  }
 }
 
 template <typename T, int kHalves, size_t... kRows>
-constexpr std::array<Tile<T>, 12> tiles_of(std::index_sequence<kRows...>) {
+constexpr std::array<Tile<T>, kMaxTileRows> tiles_of(std::index_sequence<kRows...>) {
   return {&tile<T, kRows + 1, kHalves>...};
 }
 
 template <typename T, size_t... kHalves>
-constexpr std::array<std::array<Tile<T>, 12>, kMaxPanelHalves> all_tiles(
+constexpr std::array<std::array<Tile<T>, kMaxTileRows>, kMaxPanelHalves> all_tiles(
     std::index_sequence<kHalves...>) {
   return {tiles_of<T, kHalves + 1>(std::make_index_sequence<max_tile_rows(kHalves + 1)>())...};
 }

@@ -46,11 +46,9 @@ inline constexpr int kMaxPanelHalves = 6;
 template <typename T>
 inline constexpr int kMaxPanel = kMaxPanelHalves* kHalfLanes<T>;
 
-constexpr int max_tile_rows(int halves) {
-  const int vectors = (halves + 1) / 2;
-  const int accumulators = kVectorRegisters == 32 ? 24 : 12;
-  return std::min(12, accumulators / vectors);
-}
+// As many rows as there are registers for their sums.
+inline constexpr int kMaxTileRows = kVectorRegisters == 32 ? 24 : 12;
+constexpr int max_tile_rows(int halves) { return kMaxTileRows / ((halves + 1) / 2); }
 template <typename T>
 int panel_halves(int64_t columns) {
   return static_cast<int>((columns + kHalfLanes<T> - 1) / kHalfLanes<T>);

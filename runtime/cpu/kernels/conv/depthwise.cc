@@ -2,29 +2,12 @@
 
 #include <algorithm>
 
-#include "runtime/cpu/kernels/simd.h"
+#include "runtime/cpu/kernels/channel_vectors.h"
 
 namespace adjoint::cpu {
 namespace {
 
 constexpr int64_t kShards = 32;
-
-// Calls body(channel, load, store) for each vector of channels, the last one partial.
-template <typename T, typename Body>
-void for_channels(int64_t channels, Body body) {
-  for (int64_t c = 0; c < channels; c += kLanes<T>) {
-    const int lanes = static_cast<int>(std::min<int64_t>(kLanes<T>, channels - c));
-    if (lanes == kLanes<T>) {
-      body(
-          c, [](const T* from) { return load<Vec<T>>(from); },
-          [](T* to, Vec<T> value) { store(to, value); });
-    } else {
-      body(
-          c, [lanes](const T* from) { return load_first<Vec<T>>(from, lanes); },
-          [lanes](T* to, Vec<T> value) { store_first(to, value, lanes); });
-    }
-  }
-}
 
 // out[pixel] = sum over its taps of in[source] * filter[tap]; `flipped`: taps count from the end.
 template <typename T>
@@ -42,7 +25,7 @@ void gather(const ConvGeometry& g, const AxisTaps& rows, const AxisTaps& columns
       const T* image = in + line / height * in_height * in_width * channels;
       for (int64_t column = 0; column < width; ++column) {
         T* to = out + (line * width + column) * channels;
-        for_channels<T>(channels, [&](int64_t c, auto load_part, auto store_part) {
+        for_channels<T>(0, channels, [&](int64_t c, auto load_part, auto store_part) {
           Vec<T> sum{};
           for (const Tap& r : rows[line % height]) {
             for (const Tap& s : columns[column]) {

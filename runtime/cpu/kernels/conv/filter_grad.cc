@@ -6,7 +6,7 @@ namespace adjoint::cpu {
 namespace {
 
 constexpr int64_t kShards = 16;               // enough to balance a few threads
-constexpr int64_t kPartialBytes = 4 << 20;    // of all partial sums
+constexpr int64_t kPartialBytes = 1 << 20;    // of all partial sums
 constexpr int64_t kCachedBytes = 160 * 1024;  // of the images that one pass goes over
 
 int64_t ceil_of(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -83,62 +83,72 @@ size_t FilterGrad<T>::workspace_bytes() const {
   return batch_parts_ == 1 ? 0 : batch_parts_ * filter_size() * sizeof(T);
 }
 
+// The runs along the rows of y that meet pixels, for one kh, from the first of some columns on.
 template <typename T>
-void FilterGrad<T>::add_products(const RowTile& tile, int64_t kh, int64_t slice, int64_t images,
-                                 const T* x, const T* dy, T* sum) const {
-  const auto& [height, width] = g_.axes;
-  const int64_t group = slice / panels(), channel = slice % panels() * panel_;
-  const int64_t y_channel = group * g_.y_group() + channel;
+void FilterGrad<T>::make_runs(int64_t kh, int64_t images, int64_t columns,
+                              std::vector<Run>& runs) const {
+  const ConvAxis& height = g_.axes[0];
   const int64_t top = kh * height.dilation - height.pad;
   const Range rows = inside(top, height.stride, height.x, height.y);
+  runs.clear();
+  for (int64_t image = 0; image < images; ++image) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t x_at = image * height.x + row * height.stride + top;
+      const int64_t y_at = image * height.y + row;
+      runs.push_back({.a = x_at * x_row(), .b = y_at * y_row(), .length = columns});
+    }
+  }
+}
+
+template <typename T>
+void FilterGrad<T>::add_products(const Columns& columns, int64_t kh, int64_t slice,
+                                 std::span<const Run> runs, const T* x, const T* dy, T* sum) const {
+  const ConvAxis& width = g_.axes[1];
+  const int64_t group = slice / panels(), channel = slice % panels() * panel_;
+  const int64_t y_channel = group * g_.y_group() + channel;
+  const int64_t kw = columns.row_begin / g_.x_group();
+  const int64_t x_channel = group * g_.x_group() + columns.row_begin % g_.x_group();
+  const int64_t left = columns.first * width.stride + kw * width.dilation - width.pad;
+  const int64_t row = kh * width.filter * g_.x_group() + columns.row_begin;
   TileCall<T> call{};
-  call.a = x;
+  call.a = x + left * g_.x_channels + x_channel;
   call.row = 1;
   call.step = width.stride * g_.x_channels;
-  call.b = dy;
+  call.b = dy + columns.first * g_.y_channels + y_channel;
   call.pitch = g_.y_channels;
+  call.runs = runs;
+  call.c = sum + row * g_.y_channels + y_channel;
   call.c_row = g_.y_channels;
   call.columns = static_cast<int>(std::min(panel_, g_.y_group() - channel));
   call.b_columns = call.columns;
-  const int halves = panel_halves<T>(call.columns);
   call.accumulate = true;
-  std::vector<Run> runs;
-  for (const Columns& columns : tile) {
-    const int64_t kw = columns.row_begin / g_.x_group();
-    const int64_t x_channel = group * g_.x_group() + columns.row_begin % g_.x_group();
-    const int64_t left = columns.first * width.stride + kw * width.dilation - width.pad;
-    runs.clear();
-    for (int64_t image = 0; image < images; ++image) {
-      for (int64_t row = rows.begin; row < rows.end; ++row) {
-        const int64_t x_at = image * height.x + row * height.stride + top;
-        const int64_t y_at = image * height.y + row;
-        runs.push_back({.a = x_at * x_row() + left * g_.x_channels + x_channel,
-                        .b = y_at * y_row() + columns.first * g_.y_channels + y_channel,
-                        .length = columns.count});
-      }
-    }
-    call.runs = runs;
-    const int64_t row = kh * width.filter * g_.x_group() + columns.row_begin;
-    call.c = sum + row * g_.y_channels + y_channel;
-    tile_for<T>(static_cast<int>(columns.row_end - columns.row_begin), halves)(call);
-  }
+  tile_for<T>(static_cast<int>(columns.row_end - columns.row_begin),
+              panel_halves<T>(call.columns))(call);
 }
 
 template <typename T>
 void FilterGrad<T>::run_shard(int64_t shard, const T* x, const T* dy, T* sums) const {
   const int64_t part = shard / unit_parts_, unit_part = shard % unit_parts_;
-  const int64_t tiles = std::ssize(tiles_);
-  const int64_t units = g_.axes[0].filter * g_.groups * panels() * tiles;
+  const int64_t tiles = std::ssize(tiles_), kernel_height = g_.axes[0].filter;
+  const int64_t units = g_.groups * panels() * kernel_height * tiles;
   const int64_t x_image = g_.axes[0].x * x_row(), y_image = g_.axes[0].y * y_row();
   const int64_t end = shard_begin(g_.batch, batch_parts_, part + 1);
+  std::vector<Run> runs;
   for (int64_t image = shard_begin(g_.batch, batch_parts_, part); image < end;
        image += cached_images_) {
     const int64_t images = std::min(cached_images_, end - image);
+    int64_t runs_kh = -1;  // what the runs are for
     for (int64_t unit = shard_begin(units, unit_parts_, unit_part);
          unit < shard_begin(units, unit_parts_, unit_part + 1); ++unit) {
-      add_products(tiles_[unit % tiles], unit / tiles % g_.axes[0].filter,
-                   unit / tiles / g_.axes[0].filter, images, x + image * x_image,
-                   dy + image * y_image, sums + part * filter_size());
+      const int64_t kh = unit / tiles % kernel_height, slice = unit / tiles / kernel_height;
+      for (const Columns& columns : tiles_[unit % tiles]) {
+        if (runs_kh != kh || runs.empty() || runs[0].length != columns.count) {
+          make_runs(kh, images, columns.count, runs);
+          runs_kh = kh;
+        }
+        add_products(columns, kh, slice, runs, x + image * x_image, dy + image * y_image,
+                     sums + part * filter_size());
+      }
     }
   }
 }
@@ -157,11 +167,12 @@ void FilterGrad<T>::run(const T* x, const T* dy, T* filter, void* workspace,
                        [&](int64_t shard) { run_shard(shard, x, dy, sums); });
   if (batch_parts_ == 1) return;
   threads.parallel_for(pieces, [&](int64_t piece) {
-    const int64_t end = shard_begin(size, pieces, piece + 1);
-    for (int64_t i = shard_begin(size, pieces, piece); i < end; ++i) {
-      T total = sums[i];
-      for (int64_t part = 1; part < batch_parts_; ++part) total += sums[part * size + i];
-      filter[i] = total;
+    const int64_t begin = shard_begin(size, pieces, piece);
+    const int64_t count = shard_begin(size, pieces, piece + 1) - begin;
+    std::copy_n(sums + begin, count, filter + begin);
+    for (int64_t part = 1; part < batch_parts_; ++part) {
+      const T* from = sums + part * size + begin;
+      for (int64_t i = 0; i < count; ++i) filter[begin + i] += from[i];
     }
   });
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "runtime/cpu/kernels/conv/geometry.h"
@@ -35,9 +36,10 @@ class FilterGrad {
   void make_tiles();
   void add_tile(int64_t begin, int64_t end);
   void run_shard(int64_t shard, const T* x, const T* dy, T* sums) const;
-  // Adds one tile's products over some images, for one kh.
-  void add_products(const RowTile& tile, int64_t kh, int64_t slice, int64_t images, const T* x,
-                    const T* dy, T* sum) const;
+  void make_runs(int64_t kh, int64_t images, int64_t columns, std::vector<Run>& runs) const;
+  // Adds the products of some rows of a tile over the runs.
+  void add_products(const Columns& columns, int64_t kh, int64_t slice, std::span<const Run> runs,
+                    const T* x, const T* dy, T* sum) const;
 
   int64_t panels() const { return (g_.y_group() + panel_ - 1) / panel_; }
   int64_t filter_size() const { return g_.taps() * g_.x_group() * g_.y_channels; }
