@@ -177,6 +177,10 @@ std::vector<const Variable*> used_variables(Function& f) {
 
 }  // namespace
 
+LearningRate::LearningRate(Value rate) : schedule_(rate) {
+  if (!rate) throw GraphError("optimizer: the learning rate is an empty value");
+}
+
 Value LearningRate::times(Value x) const {
   return is_number() ? number_ * x : cast(schedule_, x.dtype()) * x;
 }
@@ -245,7 +249,10 @@ void Optimizer::minimize(Function& f, Value loss, const MinimizeOptions& options
   }
   const auto variables = options.variables.empty() ? used_variables(f) : options.variables;
   std::vector<Value> parameters;
-  for (const Variable* variable : variables) parameters.push_back(f.read(*variable, where));
+  for (const Variable* variable : variables) {
+    if (!variable) fail("a variable is null", where);
+    parameters.push_back(f.read(*variable, where));
+  }
   std::vector<size_t> unreached;
   const std::vector<Value> all = gradients({loss}, parameters, {}, {}, &unreached, where);
   std::vector<const Variable*> reached;
@@ -271,7 +278,7 @@ void Optimizer::apply(Function& f, const std::vector<const Variable*>& variables
   }
   std::set<const Variable*> seen;
   for (size_t i = 0; i < variables.size(); ++i) {
-    if (!variables[i]) fail("variable " + std::to_string(i) + " is null", where);
+    if (!variables[i]) fail("a variable is null", where);
     check_update(f, *variables[i], gradients[i], where);
     if (!seen.insert(variables[i]).second) fail("'" + variables[i]->name + "' comes twice", where);
   }

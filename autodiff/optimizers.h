@@ -23,8 +23,8 @@ namespace adjoint {
 // A number, or a scalar of a float type (a schedule).
 class LearningRate {
  public:
-  LearningRate(double rate) : number_(rate) {}   // NOLINT
-  LearningRate(Value rate) : schedule_(rate) {}  // NOLINT
+  LearningRate(double rate) : number_(rate) {}  // NOLINT
+  LearningRate(Value rate);                     // NOLINT: throws GraphError for an empty value
 
   bool is_number() const { return !schedule_; }
   double number() const { return number_; }

@@ -215,6 +215,7 @@ TEST_F(MinimizeTest, Errors) {
   EXPECT_EQ(minimizing(sum(argument(f, "x", "f32[2]"))),
             "optimizer: the loss depends on no trainable variable");
   EXPECT_EQ(minimizing(loss, {.clip_norm = -1}), "optimizer: the norm is clipped to -1");
+  EXPECT_EQ(minimizing(loss, {.variables = {nullptr}}), "optimizer: a variable is null");
   EXPECT_TRUE(f.updates().empty());
   EXPECT_EQ(minimizing(loss), "f32[]");
   EXPECT_EQ(minimizing(loss), "optimizer: 'layer/a' has an update already");
@@ -237,7 +238,7 @@ TEST_F(MinimizeTest, Errors) {
   EXPECT_EQ(applying({&a}, {Value()}),
             "optimizer: the gradient of 'layer/a', which is f32[3], is empty");
   EXPECT_EQ(applying({&a, &a}, {x, x}), "optimizer: 'layer/a' comes twice");
-  EXPECT_EQ(applying({nullptr}, {x}), "optimizer: variable 0 is null");
+  EXPECT_EQ(applying({nullptr}, {x}), "optimizer: a variable is null");
   EXPECT_EQ(applying({&a}, {x}, Sgd({.learning_rate = x})),
             "optimizer: the learning rate is f32[3], not a float scalar of 'g'");
   EXPECT_EQ(applying({&a}, {x}, Sgd({.learning_rate = sum(other)})),
@@ -250,6 +251,8 @@ TEST(Optimizers, OptionsOutOfRange) {
   auto error = [](auto make) { return error_of([&] { make(); }); };
   EXPECT_EQ(error([] { Sgd({.learning_rate = -1.0}); }),
             "optimizer: learning_rate is out of range: -1");
+  EXPECT_EQ(error([] { Sgd({.learning_rate = Value()}); }),
+            "optimizer: the learning rate is an empty value");
   EXPECT_EQ(error([&] { Sgd({.momentum = nan}); }), "optimizer: momentum is out of range: nan");
   EXPECT_EQ(error([] { Sgd({.nesterov = true}); }), "optimizer: nesterov needs a momentum");
   EXPECT_EQ(error([] { Sgd({.weight_decay = -1}); }),

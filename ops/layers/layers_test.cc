@@ -201,7 +201,8 @@ TEST(Layers, ErrorsNameLayerAndLineAndLeaveNothingBehind) {
             "layer 'conv': negative dimension -1\n  built at HERE");
   EXPECT_EQ(failure("f32[b,2]", dense("first", 3)),
             "layer 'first': module 'm': the name 'first/weights' is taken\n  built at HERE");
-  EXPECT_EQ(failure("f32[b,2]", dense("a b", 3)), "layer 'a b': 'a b' is not a name\n  built at HERE");
+  EXPECT_EQ(failure("f32[b,2]", dense("a b", 3)),
+            "layer 'a b': 'a b' is not a name\n  built at HERE");
   EXPECT_EQ(failure("f32[b,2]", dense("d", -3)),
             "layer 'd': units must be at least 1, not -3\n  built at HERE");
   EXPECT_EQ(failure("f32[b,2]", batch_norm("bn", {.momentum = 2})),
@@ -230,6 +231,9 @@ TEST(Layers, OtherErrors) {
               drop.apply({f, Mode::training}, x);
             }).find("dropout 'drop': training gives no key in its context"),
             std::string::npos);
+  EXPECT_EQ(error_of([&] { drop.apply({m.function("g")}, x); }),
+            "layers: the input is no value of 'g'");
+  EXPECT_EQ(error_of([&] { drop.apply({f}, Value()); }), "layers: the input is no value of 'f'");
   const Sequential norm(m, Type::parse("f32[b,4]"), {layers::batch_norm("bn")});
   norm.apply({f, Mode::training}, x);
   EXPECT_NE(error_of([&] {

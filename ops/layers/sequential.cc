@@ -91,6 +91,9 @@ const Type& Sequential::output() const {
 }
 
 Value Sequential::apply(const LayerContext& context, Value x) const {
+  if (!x || &x.block() != &context.function) {
+    throw GraphError("layers: the input is no value of '" + context.function.name() + "'");
+  }
   for (size_t i = 0; i < layers_.size(); ++i) {
     const OriginScope scope(context.function, specs_[i].name, specs_[i].where);
     x = layers_[i](context, x);
