@@ -41,6 +41,20 @@ struct Executable::Prepared {
     memory[storage] = tensor.data();
     held[storage] = std::move(tensor);
   }
+  // Whether the tensor shares bytes with a variable or, for a result, with any other storage of
+  // the caller's or the state's.
+  bool overlaps(size_t storage, const Tensor& tensor) const {
+    const bool result = plan->storages[storage].kind == StorageKind::result;
+    const auto* begin = static_cast<const std::byte*>(tensor.data());
+    for (size_t i = 1; i < (result ? storage : memory.size()); ++i) {
+      if (!result && plan->storages[i].kind != StorageKind::variable) continue;
+      const auto* other = static_cast<const std::byte*>(memory[i]);
+      const bool apart =
+          begin + tensor.byte_count() <= other || other + plan->storages[i].bytes <= begin;
+      if (!apart) return true;
+    }
+    return false;
+  }
   // A tensor of the storage's type, kept for the next run.
   const Tensor& own(size_t storage, Device& device) {
     if (!held[storage]) held[storage] = device.allocate(plan->storages[storage].type);
@@ -206,7 +220,7 @@ void Executable::set_feeds(Prepared& prepared, const Tensors& feeds) {
     const PlanStorage& storage = prepared.plan->storages[i];
     if (storage.kind != StorageKind::argument) continue;
     const Tensor& feed = feeds.find(storage.name)->second;
-    if (is_direct(feed, *device_)) {
+    if (is_direct(feed, *device_) && !prepared.overlaps(i, feed)) {
       prepared.memory[i] = feed.data();
     } else {
       device_->copy(feed, prepared.own(i, *device_));
@@ -226,7 +240,7 @@ Tensors Executable::set_results(Prepared& prepared, const Tensors& into) {
                           "; the memory given for it is " +
                           (result ? to_text(result.type()) : "empty"));
     }
-    if (is_direct(result, *device_)) {
+    if (is_direct(result, *device_) && !prepared.overlaps(i, result)) {
       prepared.memory[i] = result.data();
       prepared.held[i] = Tensor();
     } else {

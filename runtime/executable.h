@@ -30,8 +30,8 @@ struct ExecutableOptions {
 
 struct RunOptions {
   DimBindings bindings = {};  // symbols that no feed or resource determines
-  // Memory for results, by name: written in place where it is on the device, contiguous and
-  // aligned. Results that are not named here get new tensors.
+  // Memory for results, by name: written straight where it is on the device, contiguous, aligned
+  // and apart from all feeds and variables. Results that are not named here get new tensors.
   Tensors into = {};
   Profiler* profiler = nullptr;
   bool check_finite = false;  // see RunHooks

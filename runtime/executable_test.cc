@@ -158,6 +158,24 @@ TEST_F(ExecutableTest, ResultsIntoMemoryOfAnyKind) {
   EXPECT_EQ(list(mine), (std::vector<float>{16, 8}));
 }
 
+TEST_F(ExecutableTest, ResultsAndFeedsMayShareMemory) {
+  const Tensor both = row({1, 2});
+  executable->run(*state, {{"x", both}}, {.into = {{"y", both}}});
+  EXPECT_EQ(list(both), (std::vector<float>{18, 9}));
+  // A variable's own memory as a feed: its old value counts.
+  Function& g = module.function("g");
+  const Value moved = neg(g.read(w));
+  g.update(w, moved);
+  g.result("a", add(g.argument("x", {DType::f32, {2}}), moved));
+  g.result("b", neg(moved));
+  Executable other(g, device);
+  const Tensors results = other.run(*state, {{"x", state->variable("w")}},
+                                    {.into = {{"a", both}, {"b", both.clone()}}});
+  EXPECT_EQ(list(results.at("a")), (std::vector<float>{0, 0}));
+  EXPECT_EQ(list(results.at("b")), (std::vector<float>{9, 18}));
+  EXPECT_EQ(list(state->get("w")), (std::vector<float>{-9, -18}));
+}
+
 TEST_F(ExecutableTest, WrongMemoryForResults) {
   const Tensors feeds = {{"x", row({1, 2})}};
   expect_error(feeds, "result 'y' is f32[2]; the memory given for it is f32[3]",

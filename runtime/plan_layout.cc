@@ -292,6 +292,7 @@ PlanBuffer Layout::buffer_of(Index value) const {
 }
 
 void Layout::emit_kernels() {
+  plan_.launches.reserve(early_.size() + selection_.order.size() + late_.size() + commits_.size());
   for (size_t i = 0; i < selection_.order.size(); ++i) {
     const int32_t n = selection_.order[i];
     const Node& node = function_.node(n);

@@ -98,18 +98,21 @@ std::vector<int32_t> order_nodes(const Function& function, const internal::Selec
   return order;
 }
 
-void require_bound(const Function& function, const DimBindings& bindings) {
+// Throws PlanError where symbols remain after all bindings have been put in.
+void require_concrete(const Function& function) {
   DimBindings symbols;
   for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
     for (const Type& type : function.node(n).types) {
-      for (const Dim& dim : type.shape) dim.collect_symbols(symbols);
+      for (const Dim& dim : type.shape) {
+        if (!dim.is_constant()) dim.collect_symbols(symbols);
+      }
     }
   }
+  if (symbols.empty()) return;
   std::string missing;
   for (const auto& [symbol, unused] : symbols) {
-    if (!bindings.contains(symbol)) missing += (missing.empty() ? "'" : ", '") + symbol + "'";
+    missing += (missing.empty() ? "'" : ", '") + symbol + "'";
   }
-  if (missing.empty()) return;
   throw PlanError("function '" + function.name() + "': no value for " + missing +
                   "; feeds, bound resources and explicit bindings give values to symbols");
 }
@@ -118,11 +121,12 @@ void require_bound(const Function& function, const DimBindings& bindings) {
 
 Plan make_plan(const Function& function, const DimBindings& bindings, const Device& device,
                const PlanOptions& options) {
-  require_bound(function, bindings);
   Plan plan;
   plan.device = device.name();
   plan.bindings = bindings;
   plan.function = specialise(function, bindings);
+  if (auto lowered = device.lower(*plan.function)) plan.function = std::move(lowered);
+  require_concrete(*plan.function);
   internal::Selection selection;
   selection.needed = find_needed(*plan.function);
   selection.kernels =
