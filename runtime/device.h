@@ -47,6 +47,12 @@ class Device {
   virtual DeviceId id() const = 0;
   std::string name() const { return to_text(id()); }
 
+  // The target passes: an equal function of ops that the device computes faster, regions above all;
+  // null where it is to stay as it is. The function's shapes are known.
+  virtual std::unique_ptr<Function> lower(const Function& function) const {
+    static_cast<void>(function);
+    return nullptr;
+  }
   // The kernel that computes the request: the one named, or, without a name, the device's choice.
   // Nothing where there is none.
   virtual std::optional<KernelChoice> choose(const KernelRequest& request,

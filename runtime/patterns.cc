@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "ops/conv.h"
 #include "ops/elementwise.h"
 #include "ops/norm.h"
 #include "ops/pool.h"
@@ -183,19 +182,6 @@ std::optional<Rewritten> fuse_norm_relu(const Function& function) {
   return result;
 }
 
-std::vector<Value> rewrite_conv_bias(const RewriteSite& site, const Uses& uses) {
-  if (site.node.op != &kAdd || !is_f32(site.node)) return {};
-  const Value convolved = site.operands[0], bias = site.operands[1];
-  const Node* conv = made_by(convolved, kConv2d);
-  if (!conv || uses.only_user(site.node.operands[0]) != site.index) return {};
-  if (bias.rank() != 1 || bias.shape()[0] != convolved.shape()[3]) return {};
-  const std::vector<Value> operands = {operand(convolved, 0), operand(convolved, 1), bias};
-  Body body(operands);
-  const auto& a = body.arguments;
-  const Value sum = add(conv2d(a[0], a[1], conv->attributes.get<Conv2dAttributes>()), a[2]);
-  return {region(site.block, operands, body.finish({sum}))};
-}
-
 }  // namespace
 
 std::string signature(const Block& body) {
@@ -230,13 +216,5 @@ Pass norm_relu_grad_pass() {
 }
 
 Pass norm_relu_pass() { return {"norm_relu", fuse_norm_relu}; }
-
-Pass conv_bias_pass() {
-  return {"conv_bias", [](const Function& function) {
-            const Uses uses(function);
-            return rewrite(function,
-                           [&](const RewriteSite& site) { return rewrite_conv_bias(site, uses); });
-          }};
-}
 
 }  // namespace adjoint

@@ -1,6 +1,6 @@
 // Target passes that gather ops for which devices have a kernel written by hand: normalisation with
-// relu and pooling, its backward, and a convolution with its bias. Each makes a region whose body
-// says what is computed; a kernel recognises bodies by their signature, never by their shapes.
+// relu and pooling, and its backward. Each makes a region whose body says what is computed; a
+// kernel recognises bodies by their signature, never by their shapes.
 //
 //   %9 = region(%1, scale, offset) { batch_norm, relu, max_pool }
 //   signature(body) == "batch_norm(a0,a1,a2);relu(0.0);max_pool(1.0)->2.0,0.1,0.2"
@@ -30,7 +30,6 @@ inline constexpr const char* kInferenceNormReluPool =
     "batch_norm_inference(a0,a1,a2,a3,a4);relu(0.0);max_pool(1.0)->2.0";
 inline constexpr const char* kInferenceNormRelu =
     "batch_norm_inference(a0,a1,a2,a3,a4);relu(0.0)->1.0";
-inline constexpr const char* kConvBias = "conv2d(a0,a1);add(0.0,a2)->1.0";
 
 // "norm_relu_grad": the backward of batch_norm, relu and max_pool, where the forward values are
 // computed again from batch_norm's input instead of being kept. Pools are those without padding
@@ -39,7 +38,4 @@ Pass norm_relu_grad_pass();
 // "norm_relu": batch_norm (or its inference), relu and such a max_pool, where nothing else uses the
 // values between. Run it, after dead code is gone, behind norm_relu_grad.
 Pass norm_relu_pass();
-// "conv_bias": conv2d and the addition of a bias per channel.
-Pass conv_bias_pass();
-
 }  // namespace adjoint

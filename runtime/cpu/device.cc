@@ -11,10 +11,16 @@ namespace {
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(int threads, KernelTable kernels)
-      : kernels_(std::move(kernels)), workers_(std::make_shared<Workers>(threads)) {}
+  CpuDevice(int threads, KernelTable kernels, Lowering lowering)
+      : kernels_(std::move(kernels)),
+        lowering_(std::move(lowering)),
+        workers_(std::make_shared<Workers>(threads)) {}
 
   DeviceId id() const override { return {}; }
+
+  std::unique_ptr<Function> lower(const Function& function) const override {
+    return lowering_ ? lowering_(function) : nullptr;
+  }
 
   std::optional<KernelChoice> choose(const KernelRequest& request,
                                      std::string_view wanted) const override {
@@ -44,13 +50,14 @@ class CpuDevice final : public Device {
   }
 
   KernelTable kernels_;
+  Lowering lowering_;
   std::shared_ptr<Workers> workers_;
 };
 
 }  // namespace
 
-std::shared_ptr<Device> device(int threads, KernelTable kernels) {
-  return std::make_shared<CpuDevice>(threads, std::move(kernels));
+std::shared_ptr<Device> device(int threads, KernelTable kernels, Lowering lowering) {
+  return std::make_shared<CpuDevice>(threads, std::move(kernels), std::move(lowering));
 }
 
 }  // namespace adjoint::cpu

@@ -4,6 +4,7 @@
 //   std::shared_ptr<Device> mine = cpu::device(2, my_kernel_table);
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "runtime/cpu/kernel.h"
@@ -11,8 +12,14 @@
 
 namespace adjoint::cpu {
 
-// `threads` threads, the caller's included; 0: as many as the machine has cores. Runs of its plans
-// take turns: for two runs at once, make two devices.
-std::shared_ptr<Device> device(int threads, KernelTable kernels = standard_kernels());
+// The target passes; see Device::lower.
+using Lowering = std::function<std::unique_ptr<Function>(const Function&)>;
+
+// `threads` threads, the caller's included; 0: as many as the machine has cores. With all kernels
+// and the standard lowering (link //runtime/cpu:standard). Runs of its plans take turns: for two
+// runs at once, make two devices.
+std::shared_ptr<Device> device(int threads);
+// The same with these kernels and this lowering alone.
+std::shared_ptr<Device> device(int threads, KernelTable kernels, Lowering lowering = {});
 
 }  // namespace adjoint::cpu
