@@ -109,7 +109,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (app.got_subcommand(predict) && settings.image.empty() && settings.index < 0) {
-      throw CLI::RequiredError("predict needs an image: a PNG file, or --index N");
+      throw CLI::RequiredError("an image (a PNG file, or --index N)");
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
