@@ -20,7 +20,7 @@ def adjoint_binary(name, copts = [], **kwargs):
     """A cc_binary of this repository."""
     native.cc_binary(name = name, copts = _copts() + copts, **kwargs)
 
-def adjoint_test(name, deps = [], copts = [], size = "small", **kwargs):
+def adjoint_test(name, deps = [], copts = [], size = "medium", **kwargs):
     """A GoogleTest cc_test of this repository; gtest_main is among its dependencies."""
     native.cc_test(
         name = name,
