@@ -12,11 +12,11 @@ namespace {
 
 using Dims = std::vector<int64_t>;
 
-// Leading ones change nothing.
-Dims padded(const Dims& dims, size_t rank) {
-  Dims result(rank > dims.size() ? rank - dims.size() : 0, 1);
-  result.insert(result.end(), dims.begin(), dims.end());
-  return result;
+// The size along an axis of a space of this rank, which is at least the dimensions' own: leading
+// ones change nothing.
+int64_t size_along(const Dims& dims, size_t rank, size_t axis) {
+  const size_t added = rank - dims.size();
+  return axis < added ? 1 : dims[axis - added];
 }
 
 // The axes that a reduction node takes away from an operand of these dimensions; nothing where the
@@ -27,9 +27,8 @@ std::optional<std::vector<int>> axes_of(const Node& node, const Dims& in, const 
   }
   if (node.op->name != "sum_to") return std::nullopt;
   std::vector<int> axes;
-  const Dims target = padded(out, in.size());
   for (size_t axis = 0; axis < in.size(); ++axis) {
-    if (target[axis] == 1) axes.push_back(static_cast<int>(axis));
+    if (size_along(out, in.size(), axis) == 1) axes.push_back(static_cast<int>(axis));
   }
   return axes;
 }
@@ -224,32 +223,34 @@ class RegionCompiler {
     for (int value : shape_givers_) rank = std::max(rank, values_[value].dims.size());
     space_.assign(rank, 1);
     for (int value : shape_givers_) {
-      const Dims dims = padded(values_[value].dims, rank);
       for (size_t axis = 0; axis < rank; ++axis) {
-        if (dims[axis] != 1) space_[axis] = dims[axis];
+        const int64_t size = size_along(values_[value].dims, rank, axis);
+        if (size != 1) space_[axis] = size;
       }
     }
   }
 
+  // Whether the dimensions broadcast to the space; `whole`: whether they are the space.
+  bool fits(const Dims& dims, bool whole) const {
+    if (dims.size() > space_.size()) return false;
+    for (size_t axis = 0; axis < space_.size(); ++axis) {
+      const int64_t size = size_along(dims, space_.size(), axis);
+      if (size != space_[axis] && (whole || size != 1)) return false;
+    }
+    return true;
+  }
   bool shapes_agree() const {
-    auto whole = [&](int value) { return padded(values_[value].dims, space_.size()) == space_; };
-    auto fits = [&](const Value& value) {
-      if (value.dims.size() > space_.size()) return false;
-      const Dims dims = padded(value.dims, space_.size());
-      for (size_t axis = 0; axis < space_.size(); ++axis) {
-        if (dims[axis] != 1 && dims[axis] != space_[axis]) return false;
-      }
-      return true;
-    };
-    return std::all_of(shape_givers_.begin(), shape_givers_.end(), whole) &&
-           std::all_of(values_.begin(), values_.end(), fits);
+    return std::all_of(shape_givers_.begin(), shape_givers_.end(),
+                       [&](int value) { return fits(values_[value].dims, true); }) &&
+           std::all_of(values_.begin(), values_.end(),
+                       [&](const Value& value) { return fits(value.dims, false); });
   }
 
-  AxisMask mask_of(const Dims& dims) const {
-    const Dims all = padded(dims, space_.size());
-    AxisMask mask;
+  AxisMask mask_of(const Value& value) const {
+    AxisMask mask(space_.size());
     for (size_t axis = 0; axis < space_.size(); ++axis) {
-      mask.push_back(all[axis] == space_[axis]);
+      const int64_t size = value.constant ? 1 : size_along(value.dims, space_.size(), axis);
+      mask[axis] = size == space_[axis];
     }
     return mask;
   }
@@ -262,9 +263,7 @@ class RegionCompiler {
 
   RegionProgram place(int64_t max_tile) {
     std::vector<AxisMask> masks;
-    for (const Value& value : values_) {
-      masks.push_back(mask_of(value.constant ? Dims(space_.size(), 1) : value.dims));
-    }
+    for (const Value& value : values_) masks.push_back(mask_of(value));
     for (const Reduction& reduction : reductions_) masks.push_back(mask_of(reduction));
     std::vector<Layout> layouts;
     RegionProgram program(Geometry(space_, masks, max_tile, layouts));
@@ -290,7 +289,6 @@ class RegionCompiler {
   // repeats, or computed into scratch, which is used again after a value's last use.
   void place_values(RegionProgram& program, const std::vector<Layout>& layouts, int64_t max_tile) {
     const Geometry& geometry = program.geometry_;
-    std::vector<std::vector<int>> ending(instructions_.size());
     scratch_bytes_ = 0;
     free_.clear();
     for (size_t v = 0; v < values_.size(); ++v) {

@@ -34,6 +34,17 @@ KernelFacts describe(const KernelRequest& request) {
           .flops = static_cast<double>(program.operations() * program.geometry().element_count())};
 }
 
+// The same for a single elementwise op, at a glance.
+KernelFacts describe_elementwise(const KernelRequest& request) {
+  KernelFacts facts;
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    if (request.inputs[i] == request.outputs[0])
+      facts.in_place.emplace_back(0, static_cast<int>(i));
+  }
+  facts.flops = static_cast<double>(request.outputs[0].element_count());
+  return facts;
+}
+
 PreparedKernel prepare(const KernelRequest& request) {
   return [program = std::make_shared<const RegionProgram>(compiled(request))](
              const KernelCall& call) { program->run(call); };
@@ -51,6 +62,7 @@ std::vector<KernelDef> make_kernels() {
     kernels.push_back(kernel);
   }
   kernel.supports = supports_elementwise;
+  kernel.describe = describe_elementwise;
   for (std::string_view op : micro_kernel_ops()) {
     if (op == "stop_gradient") continue;  // an alias outside of regions
     kernel.op = op;
