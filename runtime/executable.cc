@@ -198,6 +198,7 @@ void Executable::match_feeds(const Tensors& feeds, DimBindings& bindings) const 
 void Executable::set_state(Prepared& prepared, const State& state) {
   // The pointer of an object that is kept alive tells the state, or that it is still the same.
   if (prepared.state.lock() == state.revision()) return;
+  prepared.state.reset();
   for (size_t i = 0; i < prepared.plan->storages.size(); ++i) {
     const PlanStorage& storage = prepared.plan->storages[i];
     if (storage.kind == StorageKind::variable) {

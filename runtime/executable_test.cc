@@ -223,6 +223,25 @@ TEST_F(ExecutableTest, AStateOfAnotherModuleIsRefused) {
             std::string::npos);
 }
 
+TEST(Executables, ARefusedStateDoesNotLingerInThePlan) {
+  Module module("m"), similar("similar");
+  const Variable& a = module.variable("a", {DType::f32, {2}});
+  const Variable& b = module.variable("b", {DType::f32, {2}});
+  similar.variable("a", {DType::f32, {2}});
+  similar.variable("b", {DType::f32, {3}});
+  Function& f = module.function("f");
+  f.update(a, add(f.read(a), f.read(b)));
+  auto device = cpu::device(1, kernels());
+  State state(module, device), wrong(similar, device);
+  state.set("b", row({1, 1}));
+  Executable executable(f, device);
+  executable.run(state, {});
+  EXPECT_THROW(executable.run(wrong, {}), PlanError);
+  executable.run(state, {});
+  EXPECT_EQ(list(state.get("a")), (std::vector<float>{2, 2}));
+  EXPECT_EQ(list(wrong.get("a")), (std::vector<float>{0, 0}));
+}
+
 TEST(Executables, SymbolsComeFromFeedsResourcesAndBindings) {
   Module module("m");
   Function& f = module.function("f");

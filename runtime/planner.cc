@@ -125,8 +125,8 @@ Plan make_plan(const Function& function, const DimBindings& bindings, const Devi
   plan.device = device.name();
   plan.bindings = bindings;
   plan.function = specialise(function, bindings);
-  if (auto lowered = device.lower(*plan.function)) plan.function = std::move(lowered);
   require_concrete(*plan.function);
+  if (auto lowered = device.lower(*plan.function)) plan.function = std::move(lowered);
   internal::Selection selection;
   selection.needed = find_needed(*plan.function);
   selection.kernels =

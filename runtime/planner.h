@@ -2,11 +2,11 @@
 //
 //   Plan plan = make_plan(module.get_function("train"), {{"batch", 128}}, *device);
 //
-// What it decides, in this order: concrete shapes; the device's target passes; a kernel for each node that a result or an
-// update needs; the order (nodes that kernels which can fail depend on come first, so that no such
-// kernel runs after the first write to a variable); which values share memory (aliases, kernels
-// that may work in place); which updates are written straight into their variable; offsets in the
-// arena. Linear in the number of nodes but for the sorting of buffers.
+// What it decides, in this order: concrete shapes; the device's target passes; a kernel for each
+// node that a result or an update needs; the order (nodes that kernels which can fail depend on
+// come first, so that no such kernel runs after the first write to a variable); which values share
+// memory (aliases, kernels that may work in place); which updates are written straight into their
+// variable; offsets in the arena. Linear in the number of nodes but for the sorting of buffers.
 #pragma once
 
 #include "runtime/device.h"

@@ -196,6 +196,17 @@ TEST_F(Planner, SymbolsNeedValues) {
   EXPECT_THROW(make_plan(f, {{"batch", int64_t{1} << 40}}, *device), GraphError);
 }
 
+TEST_F(Planner, ThousandsOfLiveValues) {
+  std::vector<Value> values;
+  for (int i = 0; i < 5000; ++i) values.push_back(i % 3 ? neg(x) : scratch(x));
+  Value sum = f.read(w);
+  for (Value value : values) sum = add(sum, value);
+  f.update(w, sum);
+  const Plan p = plan();
+  EXPECT_EQ(p.launches.size(), 10000u);
+  EXPECT_LT(p.arena_bytes(), 5200u * 64);
+}
+
 TEST(RandomPlans, AreVerifiedAndComputeWhatTheFunctionSays) {
   auto device = cpu::device(2, kernels());
   const NamedNumbers leaves = {{"u", {1, 2, 3, 4}},
