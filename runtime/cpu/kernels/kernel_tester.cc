@@ -108,6 +108,16 @@ KernelRequest request_of(Value result) {
   return request;
 }
 
+std::vector<std::string_view> kernels_for(Value result) {
+  static const KernelTable kTable = standard_kernels();
+  const KernelRequest request = request_of(result);
+  std::vector<std::string_view> names;
+  for (const KernelDef* kernel : kTable.for_op(request.node.op->name)) {
+    if (!kernel->supports || kernel->supports(request)) names.push_back(kernel->name);
+  }
+  return names;
+}
+
 std::vector<TestTensor> run_kernel(Value result, const std::vector<TestTensor>& operands,
                                    std::string_view name) {
   static const KernelTable kTable = standard_kernels();

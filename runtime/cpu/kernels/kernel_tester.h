@@ -42,6 +42,9 @@ TestTensor random_integers(const Type& type, int64_t limit, uint64_t seed);  // 
 
 KernelRequest request_of(Value result);
 
+// The names of all kernels that support the node that `result` belongs to, the preferred one first.
+std::vector<std::string_view> kernels_for(Value result);
+
 // The outputs of the node that `result` belongs to, from these operands, by the kernel of that name
 // (by the preferred one where it is empty). Outputs and workspace begin as NaN patterns; writing
 // beyond them is a failure, and so is any other result with 1, 2 and 3 threads.

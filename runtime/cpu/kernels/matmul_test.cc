@@ -59,17 +59,20 @@ std::vector<double> naive_matmul(const Case& c, const TestTensor& a, const TestT
   return result;
 }
 
-void check(const Case& c, DType dtype, double tolerance, std::string_view kernel = "") {
+void check(const Case& c, DType dtype, double tolerance) {
   Block block("test");
   const Value a = block.argument("a", {dtype, Shape::of(c.a)});
   const Value b = block.argument("b", {dtype, Shape::of(c.b)});
   const Value y = matmul(a, b, c.attributes);
-  SCOPED_TRACE(to_text(a.type()) + " x " + to_text(b.type()) + " " + std::string(kernel));
   const TestTensor ta = random_tensor(a.type(), 1), tb = random_tensor(b.type(), 2);
-  const TestTensor result = run_kernel(y, {ta, tb}, kernel)[0];
-  const std::vector<double> expected = naive_matmul(c, ta, tb, result.type().dims);
-  for (int64_t i = 0; i < result.size(); ++i) {
-    ASSERT_NEAR(result.at(i), expected[i], tolerance * (1 + std::abs(expected[i]))) << i;
+  const std::vector<double> expected = naive_matmul(c, ta, tb, y.shape().static_dims());
+  for (std::string_view kernel : kernels_for(y)) {
+    SCOPED_TRACE(to_text(a.type()) + " x " + to_text(b.type()) + " " + std::string(kernel));
+    const TestTensor result = run_kernel(y, {ta, tb}, kernel)[0];
+    ASSERT_EQ(result.size(), std::ssize(expected));
+    for (int64_t i = 0; i < result.size(); ++i) {
+      ASSERT_NEAR(result.at(i), expected[i], tolerance * (1 + std::abs(expected[i]))) << i;
+    }
   }
 }
 
@@ -113,6 +116,17 @@ TEST(Matmul, AddsInDoubleOnDemand) {
   Case c{{2, 4000}, {4000, 3}};
   c.attributes.accumulate = DType::f64;
   check(c, DType::f32, 1.2e-7);  // one rounding
+}
+
+TEST(Matmul, HasTwoProviders) {
+  for (auto [dtype, second] :
+       {std::pair{DType::f32, "onednn.matmul"}, {DType::f64, "eigen.matmul"}}) {
+    Block block("test");
+    const Value a = block.argument("a", {dtype, {30, 40}});
+    const Value b = block.argument("b", {dtype, {40, 50}});
+    const std::vector<std::string_view> expected = {"adjoint.matmul", second};
+    EXPECT_EQ(kernels_for(matmul(a, b)), expected);
+  }
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ template <bool kPartial, bool kAccumulate, typename T, int kRows, int kHalves>
   T* c = call.c;
 #pragma GCC unroll 24
   for (int r = 0; r < kRows; ++r, c += c_row) {
+    asm("" : "+r"(c));  // or all pointers would be made at once, and spilled
     if constexpr (kAccumulate) {
       Vec<T> whole[kWhole + 1];
       HalfVec<T> half;
@@ -126,13 +127,11 @@ void tile(const TileCall<T>& call) {
   constexpr int kColumns = kHalves * kHalfLanes<T>;
   Accumulators<T, kRows, kHalves> sum;
   if (call.b_columns < kColumns) {
-    sum_runs<true, false, false>(call, sum);
+    sum_runs<true, true, false>(call, sum);
   } else if (call.step == 1) {
     sum_runs<false, false, true>(call, sum);
-  } else if (call.row == 1) {
-    sum_runs<false, true, false>(call, sum);
   } else {
-    sum_runs<false, false, false>(call, sum);
+    sum_runs<false, true, false>(call, sum);
   }
   if (call.columns < kColumns) {
     call.accumulate ? write<true, true>(call, sum) : write<true, false>(call, sum);

@@ -1,7 +1,7 @@
 // The inner loop of products and convolutions: a tile of C that stays in registers,
 //
-//   C[r][c] (+)= sum over runs s, sum over k < s.length of A[s.a + r * row + k * step] * B[s.b + k
-//   * pitch + c]
+//   C[r][c] (+)= sum over runs, sum over k < run.length of
+//                A[run.a + r * row + k * step] * B[run.b + k * pitch + c]
 //
 // for `rows` rows and a panel of columns. What A's offsets mean (pixels of an image, rows of a
 // matrix) the caller decides; C is written once.
@@ -27,14 +27,14 @@ template <typename T>
 struct TileCall {
   const T* a;
   ptrdiff_t row;   // A's distance from row to row
-  ptrdiff_t step;  // A's distance from k to k + 1
+  ptrdiff_t step;  // A's distance from k to k + 1; this or the row is 1
   const T* b;
   ptrdiff_t pitch;  // B's distance from k to k + 1
   std::span<const Run> runs;
   T* c;
   ptrdiff_t c_row;  // C's distance from row to row
   int columns;      // of C that are written: they reach into the panel's last vector
-  int b_columns;    // of B that may be read (a packed panel is padded with zeros)
+  int b_columns;    // of B that may be read: a whole panel, or where the row is 1 no more than C's
   bool accumulate;  // add to C
 };
 

@@ -52,16 +52,22 @@ void for_products(const Case& c, const std::vector<int64_t>& y, Visit visit) {
   }
 }
 
-void expect_near(const TestTensor& got, const std::vector<double>& expected,
-                 const std::vector<double>& size, double tolerance) {
-  ASSERT_EQ(got.size(), std::ssize(expected));
-  for (int64_t i = 0; i < got.size(); ++i) {
-    ASSERT_NEAR(got.at(i), expected[i], tolerance * (0.1 + size[i])) << i;
+// Every kernel's result; `size` is what the error may be relative to.
+void expect_all_near(Value result, const std::vector<TestTensor>& operands,
+                     const std::vector<double>& expected, const std::vector<double>& size,
+                     double tolerance) {
+  for (std::string_view kernel : kernels_for(result)) {
+    SCOPED_TRACE(kernel);
+    const TestTensor got = run_kernel(result, operands, kernel)[0];
+    ASSERT_EQ(got.size(), std::ssize(expected));
+    for (int64_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got.at(i), expected[i], tolerance * (0.1 + size[i])) << i;
+    }
   }
 }
 
-void check(const Case& c, DType dtype, double tolerance, const std::string& provider = "") {
-  SCOPED_TRACE(c.name + " " + std::string(name(dtype)) + " " + provider);
+void check(const Case& c, DType dtype, double tolerance) {
+  SCOPED_TRACE(c.name + " " + std::string(name(dtype)));
   Block block("test");
   const Value x = block.argument("x", {dtype, Shape::of(c.x)});
   const Value filter = block.argument("filter", {dtype, Shape::of(c.filter)});
@@ -82,14 +88,11 @@ void check(const Case& c, DType dtype, double tolerance, const std::string& prov
   for (auto* sizes : {&sy, &sx, &sf}) {
     for (double& s : *sizes) s = std::sqrt(s);
   }
-  auto kernel = [&](const char* op) { return provider.empty() ? provider : provider + "." + op; };
-  expect_near(run_kernel(y, {tx, tf}, kernel("conv2d"))[0], ey, sy, tolerance);
-  expect_near(run_kernel(conv2d_input_grad(dy, filter, x.shape(), c.attributes), {td, tf},
-                         kernel("conv2d_input_grad"))[0],
-              ex, sx, tolerance);
-  expect_near(run_kernel(conv2d_filter_grad(x, dy, filter.shape(), c.attributes), {tx, td},
-                         kernel("conv2d_filter_grad"))[0],
-              ef, sf, tolerance);
+  expect_all_near(y, {tx, tf}, ey, sy, tolerance);
+  expect_all_near(conv2d_input_grad(dy, filter, x.shape(), c.attributes), {td, tf}, ex, sx,
+                  tolerance);
+  expect_all_near(conv2d_filter_grad(x, dy, filter.shape(), c.attributes), {tx, td}, ef, sf,
+                  tolerance);
 }
 
 Conv2dAttributes padded(std::vector<int64_t> pads, std::vector<int64_t> stride = {1, 1}) {
