@@ -59,6 +59,9 @@ struct KernelFacts {
   // It may throw DataError on bad values; such kernels run before the first write to the state.
   bool fallible = false;
   double flops = 0;
+  // Bytes read and written, where that is not all of the inputs and outputs (a gather from a data
+  // set); negative: all.
+  double bytes = -1;
 };
 
 }  // namespace adjoint

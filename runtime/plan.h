@@ -88,7 +88,7 @@ struct Launch {
   size_t workspace_offset = 0;  // in the arena
   size_t workspace_bytes = 0;
   double flops = 0;
-  double bytes = 0;           // of all inputs and outputs
+  double bytes = 0;           // read and written
   bool fallible = false;      // may throw DataError; on a device: may set the error flag
   bool writes_state = false;  // writes a variable; on a device: guarded by the error flag
 

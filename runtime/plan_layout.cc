@@ -306,8 +306,10 @@ void Layout::emit_kernels() {
       launch.writes_state |= storage.kind == StorageKind::variable;
       launch.outputs.push_back(buffer);
     }
-    for (int32_t buffer : launch.inputs) launch.bytes += plan_.buffers[buffer].bytes;
-    for (int32_t buffer : launch.outputs) launch.bytes += plan_.buffers[buffer].bytes;
+    for (const auto* buffers : {&launch.inputs, &launch.outputs}) {
+      for (int32_t buffer : *buffers) launch.bytes += double(plan_.buffers[buffer].bytes);
+    }
+    if (kernel.facts.bytes >= 0) launch.bytes = kernel.facts.bytes;
     if (workspaces_[i] >= 0) {
       launch.workspace_offset = items_[workspaces_[i]].offset;
       launch.workspace_bytes = items_[workspaces_[i]].bytes;

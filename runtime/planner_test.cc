@@ -155,6 +155,13 @@ TEST_F(Planner, SwapsAreStaged) {
   EXPECT_EQ(p.arena_bytes(), 128u);
 }
 
+TEST_F(Planner, CountsBytesAsTheKernelSays) {
+  f.result("r", neg(reverse(x)));
+  const Plan p = plan();
+  EXPECT_EQ(p.launches[0].bytes, 32);
+  EXPECT_EQ(p.launches[1].bytes, 5);  // see unary_facts
+}
+
 TEST_F(Planner, DeadNodesAreNotRun) {
   missing(x);
   f.result("r", neg(x));

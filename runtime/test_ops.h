@@ -108,7 +108,9 @@ inline cpu::PreparedKernel prepare_scratch(const KernelRequest& request) {
   };
 }
 
-inline KernelFacts unary_facts(const KernelRequest&) { return {.in_place = {{0, 0}}, .flops = 1}; }
+inline KernelFacts unary_facts(const KernelRequest&) {
+  return {.in_place = {{0, 0}}, .flops = 1, .bytes = 5};
+}
 
 inline cpu::KernelTable kernels() {
   static constexpr cpu::KernelDef kKernels[] = {

@@ -40,7 +40,10 @@ struct Places {
   int64_t element_size;
 };
 
-KernelFacts describe_fallible(const KernelRequest&) { return {.fallible = true}; }
+KernelFacts describe_gather(const KernelRequest& request) {
+  const size_t rows = request.outputs[0].byte_count(), indices = request.inputs[1].byte_count();
+  return {.fallible = true, .bytes = static_cast<double>(2 * rows + indices)};
+}
 
 template <typename Index, typename Row>
 void gather_rows(const Places& p, const Index* indices, const std::byte* data, std::byte* out,
@@ -225,7 +228,7 @@ PreparedKernel prepare_dynamic_update_slice(const KernelRequest& request) {
 constexpr KernelDef kKernels[] = {
     {.name = "adjoint.gather",
      .op = "gather",
-     .describe = describe_fallible,
+     .describe = describe_gather,
      .prepare = prepare_gather},
     {.name = "adjoint.scatter_add",
      .op = "scatter_add",
