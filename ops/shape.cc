@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "graph/error.h"
 #include "ops/builder.h"
 #include "ops/indexing.h"
 
@@ -233,7 +234,14 @@ std::span<const OpDef* const> shape_ops() {
 
 Value reshape(Located x, const ReshapeDims& dims) {
   block_of(kReshape, x);
-  return build(kReshape, x, {}, ShapeAttributes{Shape(complete_dims(x, dims.dims()))});
+  const std::vector<Dim> completed = complete_dims(x, dims.dims());
+  Shape shape;
+  try {
+    shape = Shape(completed);
+  } catch (const GraphError& error) {
+    fail_build(kReshape, x.where, error.what());
+  }
+  return build(kReshape, x, {}, ShapeAttributes{shape});
 }
 
 Value transpose(Located x, std::vector<int64_t> permutation) {
