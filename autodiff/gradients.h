@@ -4,8 +4,8 @@
 //   std::vector<Value> v = gradients({y}, {x}, {u});         // u^T dy/dx
 //
 // Every new node's origin names the forward node, the rule and the operand (GradientOrigin). Rules
-// that belong to no op: `seed` (the ones), `zeros` (a w that nothing reaches), `accumulate` (the sum
-// over a value's users), `decompose` (a composite's own nodes, built again in simpler ops).
+// that belong to no op: `seed` (the ones), `zeros` (a w that nothing reaches), `accumulate` (the
+// sum over a value's users), `decompose` (a composite's own nodes, built again in simpler ops).
 #pragma once
 
 #include <source_location>

@@ -137,6 +137,15 @@ TEST(Printer, PrintsAFunctionAndABlockAlone) {
   EXPECT_EQ(to_text(*parse_block(block, test_ops::test_ops())), block);
 }
 
+TEST(Printer, OneFunctionWithTheModulesDeclarationsParsesBack) {
+  const auto module = parse_module(kLinear, test_ops::test_ops());
+  const std::string text = to_module_text(module->get_function("empty"), TextMode::structural);
+  EXPECT_THAT(text, HasSubstr("variable dense/w : f32[784,10] = he_normal\n"));
+  EXPECT_THAT(text, HasSubstr("function empty() {\n"));
+  EXPECT_EQ(text.find("function train"), std::string::npos);
+  EXPECT_EQ(round_trip(text, TextMode::structural), text);
+}
+
 TEST(Printer, EveryKindOfAttribute) {
   Module module("m");
   Function& f = module.function("f");

@@ -262,7 +262,10 @@ double epsilon_of(const Block& body) {
   return 0;
 }
 
-bool is_f32(const KernelRequest& request) { return request.inputs[0].dtype == DType::f32; }
+// A region of constants alone has no inputs.
+bool is_f32(const KernelRequest& request) {
+  return !request.inputs.empty() && request.inputs[0].dtype == DType::f32;
+}
 
 bool supports_training(const KernelRequest& request) {
   const std::string text = signature(request.region());

@@ -55,8 +55,9 @@ double min_of(const std::vector<double>& v) {
   return -max_of(negative);
 }
 double variance_of(const std::vector<double>& v) {
+  const double center = mean_of(v);
   double squares = 0;
-  for (double x : v) squares += (x - mean_of(v)) * (x - mean_of(v));
+  for (double x : v) squares += (x - center) * (x - center);
   return squares / v.size();
 }
 double logsumexp_of(const std::vector<double>& v) {
