@@ -55,6 +55,7 @@ class Training {
       if (!epoch.finished) return interrupted();
       finish_epoch(epoch);
     }
+    if (settings_.profile) std::printf("\n%s", profiler_.to_text().c_str());
     report_.write(totals());
     return 0;
   }
@@ -90,7 +91,9 @@ class Training {
 
     model_.emplace(info_.model);
     trainer_.emplace(*model_, chosen_.device,
-                     TrainerOptions{.batch = info_.batch, .kernels = info_.kernels});
+                     TrainerOptions{.batch = info_.batch,
+                                    .kernels = info_.kernels,
+                                    .profiler = settings_.profile ? &profiler_ : nullptr});
     trainer_->bind_training(train);
     trainer_->bind_test(test);
     trainer_->prepare();
@@ -192,6 +195,7 @@ class Training {
   ChosenDevice chosen_;
   std::optional<MnistModel> model_;
   std::optional<Trainer> trainer_;
+  Profiler profiler_;
   Report report_;
   double seconds_ = 0;
   int64_t images_ = 0;

@@ -109,7 +109,8 @@ EpochResult Trainer::run_epoch(const StepHook& after_step) {
   while (done < training_count_) {
     const int64_t size = std::min(options_.batch, training_count_ - done);
     const DimBindings bindings = {{"batch", size}};
-    train_.executable->run(state_, {}, {.bindings = bindings, .into = into});
+    train_.executable->run(state_, {},
+                           {.bindings = bindings, .into = into, .profiler = options_.profiler});
     const double loss = into.at("loss").item<float>();
     if (!std::isfinite(loss)) explain_bad_loss(loss, bindings);
     done += size;

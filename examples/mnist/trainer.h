@@ -17,12 +17,14 @@
 #include "examples/mnist/model.h"
 #include "runtime/executable.h"
 #include "runtime/optimize.h"
+#include "runtime/profiler.h"
 
 namespace adjoint::mnist {
 
 struct TrainerOptions {
   int64_t batch = 128;
-  KernelChoices kernels = {};  // recorded ones, for equal bits
+  KernelChoices kernels = {};    // recorded ones, for equal bits
+  Profiler* profiler = nullptr;  // receives the time of every launch of training steps
 };
 
 // Means over images; accuracies are shares of 1.
