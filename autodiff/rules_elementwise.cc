@@ -92,6 +92,7 @@ void add_activation_rules(RuleSet& rules) {
               const Value s = sigmoid(x(c));
               return dy(c) * (s * (1.0 + x(c) * (1.0 - s)));
             }});
+  rules.add(kSoftsign, {[](C c) { return dy(c) / square(1.0 + abs(x(c))); }});
   rules.add(kRelu, {[](C c) { return relu_grad(dy(c), y(c)); }});
   rules.add(kReluGrad,
             {[](C c) { return relu_grad(dy(c), b(c)); }, NoGradient::kPiecewiseConstant});

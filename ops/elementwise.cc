@@ -168,6 +168,7 @@ constexpr OpDef kGelu = unary("gelu", infer_float, decompose_gelu, &kAttributesO
 constexpr OpDef kSilu = unary("silu", infer_float, [](Operands in, const Attributes&) {
   return Values{in[0] * sigmoid(in[0])};
 });
+constexpr OpDef kSoftsign = unary("softsign", infer_float);
 constexpr OpDef kErf = unary("erf", infer_float);
 constexpr OpDef kFloor = unary("floor", infer_float);
 constexpr OpDef kClamp =
@@ -205,14 +206,13 @@ constexpr OpDef kSelect = {.name = "select",
 
 std::span<const OpDef* const> elementwise_ops() {
   static constexpr const OpDef* kOps[] = {
-      &kNeg,        &kAbs,       &kSign,       &kSquare,       &kExp,        &kExpm1,
-      &kLog,        &kLog1p,     &kSqrt,       &kRsqrt,        &kReciprocal, &kSin,
-      &kCos,        &kTanh,      &kSigmoid,    &kSoftplus,     &kRelu,       &kLeakyRelu,
-      &kElu,        &kGelu,      &kSilu,       &kErf,          &kFloor,      &kClamp,
-      &kCast,       &kIsFinite,  &kLogicalNot, &kStopGradient, &kAdd,        &kSub,
-      &kMul,        &kDiv,       &kPow,        &kMaximum,      &kMinimum,    &kReluGrad,
-      &kEqual,      &kNotEqual,  &kLess,       &kLessEqual,    &kGreater,    &kGreaterEqual,
-      &kLogicalAnd, &kLogicalOr, &kLogicalXor, &kSelect};
+      &kNeg,          &kAbs,        &kSign,      &kSquare,     &kExp,   &kExpm1,     &kLog,
+      &kLog1p,        &kSqrt,       &kRsqrt,     &kReciprocal, &kSin,   &kCos,       &kTanh,
+      &kSigmoid,      &kSoftplus,   &kRelu,      &kLeakyRelu,  &kElu,   &kGelu,      &kSilu,
+      &kSoftsign,     &kErf,        &kFloor,     &kClamp,      &kCast,  &kIsFinite,  &kLogicalNot,
+      &kStopGradient, &kAdd,        &kSub,       &kMul,        &kDiv,   &kPow,       &kMaximum,
+      &kMinimum,      &kReluGrad,   &kEqual,     &kNotEqual,   &kLess,  &kLessEqual, &kGreater,
+      &kGreaterEqual, &kLogicalAnd, &kLogicalOr, &kLogicalXor, &kSelect};
   return kOps;
 }
 
@@ -234,6 +234,7 @@ Value sigmoid(Located x) { return build(kSigmoid, x); }
 Value softplus(Located x) { return build(kSoftplus, x); }
 Value relu(Located x) { return build(kRelu, x); }
 Value silu(Located x) { return build(kSilu, x); }
+Value softsign(Located x) { return build(kSoftsign, x); }
 Value erf(Located x) { return build(kErf, x); }
 Value floor(Located x) { return build(kFloor, x); }
 Value leaky_relu(Located x, double slope) {

@@ -18,7 +18,7 @@ namespace adjoint {
 
 extern const OpDef kNeg, kAbs, kSign, kSquare, kExp, kExpm1, kLog, kLog1p, kSqrt, kRsqrt,
     kReciprocal, kSin, kCos, kTanh, kSigmoid, kSoftplus, kRelu, kLeakyRelu, kElu, kGelu, kSilu,
-    kErf, kFloor, kClamp, kCast, kIsFinite, kLogicalNot, kStopGradient;
+    kSoftsign, kErf, kFloor, kClamp, kCast, kIsFinite, kLogicalNot, kStopGradient;
 extern const OpDef kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kReluGrad;
 extern const OpDef kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kLogicalAnd,
     kLogicalOr, kLogicalXor, kSelect;
@@ -72,6 +72,7 @@ Value sigmoid(Located x);   // 1 / (1 + e^-x)
 Value softplus(Located x);  // log(1 + e^x) = max(x, 0) + log1p(e^-|x|)
 Value relu(Located x);      // max(x, 0), NaN for NaN; the derivative is 0 at 0
 Value silu(Located x);      // x * sigmoid(x)
+Value softsign(Located x);  // x / (1 + |x|), the limits -1 and 1 at infinity
 Value erf(Located x);       // 2 / sqrt(pi) * integral of e^(-t^2) from 0 to x
 Value floor(Located x);     // the derivative is 0
 // x > 0 ? x : slope * x; the derivative at 0 is slope (PyTorch).

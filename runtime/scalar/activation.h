@@ -55,6 +55,13 @@ template <typename T>
 ADJOINT_SCALAR T silu(T x) {
   return x * sigmoid(x);
 }
+// x / (1 + |x|), which is infinity / infinity at the ends.
+template <typename T>
+ADJOINT_SCALAR T softsign(T x) {
+  const T magnitude = x < T(0) ? -x : x;
+  const T limit = x < T(0) ? T(-1) : T(1);
+  return magnitude == T(kInfinity) ? limit : x / (T(1) + magnitude);
+}
 template <typename T>
 ADJOINT_SCALAR T leaky_relu(T x, T slope) {
   return x > T(0) ? x : slope * x;

@@ -51,6 +51,7 @@ Cases float_unary_cases() {
   add_unary(cases, "softplus", unary(softplus), uniform(-6, 6));
   add_unary(cases, "relu", unary(relu), no_zero);
   add_unary(cases, "silu", unary(silu), uniform(-6, 6));
+  add_unary(cases, "softsign", unary(softsign), any);
   add_unary(cases, "erf", unary(adjoint::erf), any);
   add_unary(cases, "floor", unary(adjoint::floor), away_from({-2, -1, 0, 1, 2}, -2.5, 2.5));
   const auto leaky = [](const Build& b) -> Values { return {leaky_relu(b[0], 0.2)}; };

@@ -153,6 +153,7 @@ void add_elementwise(Functions& f) {
   f["softplus"] = unary([](R x) { return x > 60 ? x : std::log1p(std::exp(x)); });
   f["relu"] = unary([](R x) { return std::isnan(x) ? x : x > 0 ? x : 0; });
   f["silu"] = unary([](R x) { return x * sigmoid_of(x); });
+  f["softsign"] = unary([](R x) { return std::isinf(x) ? sign_of(x) : x / (1 + std::fabs(x)); });
   f["erf"] = unary([](R x) { return std::erf(x); });
   f["floor"] = unary([](R x) { return std::floor(x); });
   f["leaky_relu"] = leaky_relu_value;

@@ -32,6 +32,7 @@ void add_unary(std::vector<MicroEntry>& table) {
   floats("softplus", [](auto x) { return scalar::softplus(x); });
   floats("relu", [](auto x) { return scalar::relu(x); });
   floats("silu", [](auto x) { return scalar::silu(x); });
+  floats("softsign", [](auto x) { return scalar::softsign(x); });
   floats("erf", [](auto x) { return scalar::erf(x); });
   floats("floor", [](auto x) { return scalar::floor(x); });
   floats(
