@@ -1,11 +1,12 @@
 // Modules: the variables and resources of a model and its named functions (train, evaluate ...).
 //
 //   Module module("linear");
-//   Variable w = module.variable("w", {DType::f32, {784, 10}}, {.kind = Init::he_normal});
+//   const Variable& w = module.variable("w", {DType::f32, {784, 10}}, {.kind = Init::he_normal});
 //   Function& f = module.function("train");
 //   Value x = f.argument("x", {DType::f32, {Dim::symbol("batch"), 784}});
-//   Value loss = mean(square(matmul(x, f.read(w))));
-//   f.update(w, f.read(w) - 0.1 * gradients(loss, {f.read(w)})[0]);
+//   Value weights = f.read(w);
+//   Value loss = mean(square(matmul(x, weights)));
+//   f.update(w, weights - 0.1 * gradients({loss}, {weights})[0]);
 //   f.result("loss", loss);
 #pragma once
 
