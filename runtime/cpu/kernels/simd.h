@@ -50,6 +50,16 @@ template <typename V, typename T>
   *reinterpret_cast<typename internal::VectorOf<T, sizeof(V)>::unaligned*>(to) = value;
 }
 
+// x in every lane, in a register: uses do not read it from memory again.
+template <typename V, typename T>
+[[gnu::always_inline]] inline V broadcast(T x) {
+  V lanes = x - V{};
+#ifdef ADJOINT_MASKED_VECTORS
+  asm("" : "+v"(lanes));
+#endif
+  return lanes;
+}
+
 namespace internal {
 #ifdef ADJOINT_MASKED_VECTORS
 template <typename V, typename T>

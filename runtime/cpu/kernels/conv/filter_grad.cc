@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/cpu/kernels/stacked_tile.h"
+
 namespace adjoint::cpu {
 namespace {
 
@@ -15,11 +17,17 @@ int64_t ceil_of(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Range {
   int64_t begin;
   int64_t end;
+  bool operator==(const Range&) const = default;
 };
 Range inside(int64_t offset, int64_t stride, int64_t size, int64_t count) {
   const int64_t begin = offset >= 0 ? 0 : ceil_of(-offset, stride);
   const int64_t end = size > offset ? ceil_of(size - offset, stride) : 0;
   return {std::min(begin, count), std::clamp(end, std::min(begin, count), count)};
+}
+
+// The rows of y that meet pixels of x under one row of the filter.
+Range rows_of(const ConvAxis& height, int64_t kh) {
+  return inside(kh * height.dilation - height.pad, height.stride, height.x, height.y);
 }
 
 }  // namespace
@@ -29,10 +37,11 @@ FilterGrad<T>::FilterGrad(const ConvGeometry& geometry) : g_(geometry) {
   const int64_t panels = ceil_of(g_.y_group(), kMaxPanel<T>);
   panel_ = ceil_of(ceil_of(g_.y_group(), panels), kHalfLanes<T>) * kHalfLanes<T>;
   make_tiles();
+  group_kernel_rows();
   const auto bytes = static_cast<int64_t>(filter_size() * sizeof(T));
   const int64_t most = std::min(kShards, std::max<int64_t>(g_.batch, 1));
   batch_parts_ = std::clamp<int64_t>(kPartialBytes / std::max<int64_t>(bytes, 1), 1, most);
-  const int64_t units = std::ssize(tiles_) * g_.axes[0].filter * g_.groups * panels;
+  const int64_t units = std::ssize(tiles_) * std::ssize(kernel_rows_) * g_.groups * panels;
   unit_parts_ = std::clamp<int64_t>(ceil_of(kShards, batch_parts_), 1, std::max<int64_t>(units, 1));
   const int64_t image = g_.axes[0].x * x_row() + g_.axes[0].y * y_row();
   cached_images_ = std::max<int64_t>(
@@ -79,6 +88,26 @@ void FilterGrad<T>::add_tile(int64_t begin, int64_t end) {
 }
 
 template <typename T>
+void FilterGrad<T>::group_kernel_rows() {
+  int64_t most_rows = 1;
+  for (const RowTile& tile : tiles_) {
+    for (const Columns& c : tile) most_rows = std::max(most_rows, c.row_end - c.row_begin);
+  }
+  const bool narrow = panel_halves<T>(g_.y_group()) == 1;
+  const int most = narrow ? max_stacks(static_cast<int>(most_rows)) : 1;
+  const ConvAxis& height = g_.axes[0];
+  for (int64_t kh = 0; kh < height.filter; ++kh) {
+    const bool joins = !kernel_rows_.empty() && kernel_rows_.back().count < most &&
+                       rows_of(height, kh) == rows_of(height, kernel_rows_.back().first);
+    if (joins) {
+      ++kernel_rows_.back().count;
+    } else {
+      kernel_rows_.push_back({kh, 1});
+    }
+  }
+}
+
+template <typename T>
 size_t FilterGrad<T>::workspace_bytes() const {
   return batch_parts_ == 1 ? 0 : batch_parts_ * filter_size() * sizeof(T);
 }
@@ -89,7 +118,7 @@ void FilterGrad<T>::make_runs(int64_t kh, int64_t images, int64_t columns,
                               std::vector<Run>& runs) const {
   const ConvAxis& height = g_.axes[0];
   const int64_t top = kh * height.dilation - height.pad;
-  const Range rows = inside(top, height.stride, height.x, height.y);
+  const Range rows = rows_of(height, kh);
   runs.clear();
   for (int64_t image = 0; image < images; ++image) {
     for (int64_t row = rows.begin; row < rows.end; ++row) {
@@ -101,16 +130,18 @@ void FilterGrad<T>::make_runs(int64_t kh, int64_t images, int64_t columns,
 }
 
 template <typename T>
-void FilterGrad<T>::add_products(const Columns& columns, int64_t kh, int64_t slice,
-                                 std::span<const Run> runs, const T* x, const T* dy, T* sum) const {
+void FilterGrad<T>::add_products(const Columns& columns, const KernelRows& kernel_rows,
+                                 int64_t slice, std::span<const Run> runs, const T* x, const T* dy,
+                                 T* sum) const {
   const ConvAxis& width = g_.axes[1];
   const int64_t group = slice / panels(), channel = slice % panels() * panel_;
   const int64_t y_channel = group * g_.y_group() + channel;
   const int64_t kw = columns.row_begin / g_.x_group();
   const int64_t x_channel = group * g_.x_group() + columns.row_begin % g_.x_group();
   const int64_t left = columns.first * width.stride + kw * width.dilation - width.pad;
-  const int64_t row = kh * width.filter * g_.x_group() + columns.row_begin;
-  TileCall<T> call{};
+  const int64_t kernel_row = width.filter * g_.x_group();
+  const int64_t row = kernel_rows.first * kernel_row + columns.row_begin;
+  StackedCall<T> call{};
   call.a = x + left * g_.x_channels + x_channel;
   call.row = 1;
   call.step = width.stride * g_.x_channels;
@@ -122,15 +153,21 @@ void FilterGrad<T>::add_products(const Columns& columns, int64_t kh, int64_t sli
   call.columns = static_cast<int>(std::min(panel_, g_.y_group() - channel));
   call.b_columns = call.columns;
   call.accumulate = true;
-  tile_for<T>(static_cast<int>(columns.row_end - columns.row_begin),
-              panel_halves<T>(call.columns))(call);
+  const int rows = static_cast<int>(columns.row_end - columns.row_begin);
+  if (kernel_rows.count == 1) {
+    tile_for<T>(rows, panel_halves<T>(call.columns))(call);
+    return;
+  }
+  call.stack = g_.axes[0].dilation * x_row();
+  call.c_stack = kernel_row * g_.y_channels;
+  stacked_tile_for<T>(rows, static_cast<int>(kernel_rows.count))(call);
 }
 
 template <typename T>
 void FilterGrad<T>::run_shard(int64_t shard, const T* x, const T* dy, T* sums) const {
   const int64_t part = shard / unit_parts_, unit_part = shard % unit_parts_;
-  const int64_t tiles = std::ssize(tiles_), kernel_height = g_.axes[0].filter;
-  const int64_t units = g_.groups * panels() * kernel_height * tiles;
+  const int64_t tiles = std::ssize(tiles_), kernel_rows = std::ssize(kernel_rows_);
+  const int64_t units = g_.groups * panels() * kernel_rows * tiles;
   const int64_t x_image = g_.axes[0].x * x_row(), y_image = g_.axes[0].y * y_row();
   const int64_t end = shard_begin(g_.batch, batch_parts_, part + 1);
   std::vector<Run> runs;
@@ -140,13 +177,14 @@ void FilterGrad<T>::run_shard(int64_t shard, const T* x, const T* dy, T* sums) c
     int64_t runs_kh = -1;  // what the runs are for
     for (int64_t unit = shard_begin(units, unit_parts_, unit_part);
          unit < shard_begin(units, unit_parts_, unit_part + 1); ++unit) {
-      const int64_t kh = unit / tiles % kernel_height, slice = unit / tiles / kernel_height;
+      const KernelRows& rows = kernel_rows_[unit / tiles % kernel_rows];
+      const int64_t slice = unit / tiles / kernel_rows;
       for (const Columns& columns : tiles_[unit % tiles]) {
-        if (runs_kh != kh || runs.empty() || runs[0].length != columns.count) {
-          make_runs(kh, images, columns.count, runs);
-          runs_kh = kh;
+        if (runs_kh != rows.first || runs.empty() || runs[0].length != columns.count) {
+          make_runs(rows.first, images, columns.count, runs);
+          runs_kh = rows.first;
         }
-        add_products(columns, kh, slice, runs, x + image * x_image, dy + image * y_image,
+        add_products(columns, rows, slice, runs, x + image * x_image, dy + image * y_image,
                      sums + part * filter_size());
       }
     }

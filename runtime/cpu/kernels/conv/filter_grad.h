@@ -33,13 +33,19 @@ class FilterGrad {
     int64_t row_end;
   };
   using RowTile = std::vector<Columns>;
+  // Rows of the filter that see pixels from the same rows of y, and are summed together.
+  struct KernelRows {
+    int64_t first;
+    int64_t count;
+  };
   void make_tiles();
+  void group_kernel_rows();
   void add_tile(int64_t begin, int64_t end);
   void run_shard(int64_t shard, const T* x, const T* dy, T* sums) const;
   void make_runs(int64_t kh, int64_t images, int64_t columns, std::vector<Run>& runs) const;
   // Adds the products of some rows of a tile over the runs.
-  void add_products(const Columns& columns, int64_t kh, int64_t slice, std::span<const Run> runs,
-                    const T* x, const T* dy, T* sum) const;
+  void add_products(const Columns& columns, const KernelRows& kernel_rows, int64_t slice,
+                    std::span<const Run> runs, const T* x, const T* dy, T* sum) const;
 
   int64_t panels() const { return (g_.y_group() + panel_ - 1) / panel_; }
   int64_t filter_size() const { return g_.taps() * g_.x_group() * g_.y_channels; }
@@ -49,6 +55,7 @@ class FilterGrad {
   ConvGeometry g_;
   int64_t panel_ = 0;
   std::vector<RowTile> tiles_;
+  std::vector<KernelRows> kernel_rows_;
   int64_t batch_parts_ = 1, unit_parts_ = 1;
   int64_t cached_images_ = 1;  // whose pixels stay in the second cache
 };

@@ -2,31 +2,33 @@
 
 #include <algorithm>
 
+#include "runtime/cpu/kernels/sliding_tile.h"
 #include "runtime/cpu/kernels/transpose.h"
 
 namespace adjoint::cpu {
 namespace {
 
-constexpr int64_t kImages = 16;  // of a block
-constexpr int64_t kShards = 16;  // enough to balance a few threads
+constexpr int64_t kBlockBytes = 448 * 1024;  // of a block of images: they stay in the second cache
+constexpr int64_t kLeastImages = 8;          // of a block
+constexpr int64_t kShards = 16;              // enough to balance a few threads
 
 int64_t ceil_of(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Calls tile(first, rows) for parts of `count`, as equal as can be, of at most `most` each.
-template <typename Tile>
-void split_evenly(int64_t count, int64_t most, Tile tile) {
-  const int64_t parts = ceil_of(count, most);
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t first = shard_begin(count, parts, part);
-    tile(first, static_cast<int>(shard_begin(count, parts, part + 1) - first));
-  }
-}
 
 // Whether b's taps are a's, `shift` pixels further.
 bool is_moved(const std::vector<Tap>& a, const std::vector<Tap>& b, int64_t shift) {
   return std::ranges::equal(a, b, [shift](const Tap& p, const Tap& q) {
     return p.tap == q.tap && p.source + shift == q.source;
   });
+}
+
+// The size of parts of `count`, as few and as equal as can be, of at most `most` each.
+int64_t part_size(int64_t count, int64_t most) { return ceil_of(count, ceil_of(count, most)); }
+
+// The taps in each of the filter's rows, if each run goes over as many pixels; otherwise 0.
+int64_t taps_of_all(std::span<const Run> runs, int64_t pixel) {
+  const int64_t length = runs.empty() ? 0 : runs[0].length;
+  const bool equal = std::ranges::all_of(runs, [=](const Run& r) { return r.length == length; });
+  return equal && length % pixel == 0 ? length / pixel : 0;
 }
 
 }  // namespace
@@ -81,7 +83,9 @@ void GatherConv<T>::find_columns(const AxisTaps& taps) {
 
 template <typename T>
 void GatherConv<T>::choose_shards() {
-  image_blocks_ = ceil_of(batch_, kImages);
+  const auto image_bytes = static_cast<int64_t>((in_image_ + out_image_) * sizeof(T));
+  const int64_t images = kBlockBytes / std::max<int64_t>(image_bytes, 1);
+  image_blocks_ = ceil_of(batch_, std::clamp<int64_t>(images, kLeastImages, kMaxTileRows));
   if (image_blocks_ == 0) return;
   row_parts_ =
       std::clamp(ceil_of(kShards, image_blocks_), int64_t{1}, std::max<int64_t>(out_height_, 1));
@@ -136,6 +140,61 @@ void GatherConv<T>::runs_of(const std::vector<Tap>& row, const Columns& columns,
   }
 }
 
+// `call` has the runs, and the first image and column. The rows of a tile are neighbouring columns
+// or, where few of those meet the same taps, one pixel of several images.
+template <typename T>
+void GatherConv<T>::run_tiles(const Columns& columns, int64_t images, int halves,
+                              TileCall<T> call) const {
+  const Dimension across_columns{columns.count, shift_ * in_channels_, step_ * out_channels_};
+  const Dimension across_images{images, in_image_, out_image_};
+  const int64_t taps = halves == 1 ? taps_of_all(call.runs, across_columns.in) : 0;
+  if (columns.count > 1 && sliding_tile_for<T>(1, true, taps) != nullptr) {
+    run_sliding_tiles(across_columns, across_images, taps, call);
+    return;
+  }
+  const int most_rows = max_tile_rows(halves);
+  const bool neighbours = 2 * columns.count >= most_rows || columns.count >= images;
+  const Dimension& along = neighbours ? across_columns : across_images;
+  const Dimension& across = neighbours ? across_images : across_columns;
+  call.row = along.in;
+  call.c_row = along.out;
+  const int64_t part = part_size(along.count, most_rows), rest = along.count % part;
+  const Tile<T> tile = tile_for<T>(static_cast<int>(part), halves);
+  const Tile<T> last_tile = rest ? tile_for<T>(static_cast<int>(rest), halves) : nullptr;
+  const T* in = call.a;
+  T* out = call.c;
+  for (int64_t i = 0; i < across.count; ++i, in += across.in, out += across.out) {
+    call.a = in;
+    call.c = out;
+    for (int64_t k = part; k <= along.count; k += part) {
+      tile(call);
+      call.a += part * along.in;
+      call.c += part * along.out;
+    }
+    if (rest) last_tile(call);
+  }
+}
+
+template <typename T>
+void GatherConv<T>::run_sliding_tiles(const Dimension& columns, const Dimension& images,
+                                      int64_t taps, const TileCall<T>& first) {
+  SlidingCall<T> call{first, images.in, images.out};
+  call.row = columns.in;
+  call.c_row = columns.out;
+  const int64_t part = part_size(columns.count, kMaxTileRows);
+  for (int64_t column = 0; column < columns.count; column += part) {
+    const int rows = static_cast<int>(std::min(part, columns.count - column));
+    const int several = max_sliding_images(rows);
+    for (int64_t image = 0; image < images.count;) {
+      const bool one = images.count - image < several;
+      call.a = first.a + image * images.in + column * columns.in;
+      call.c = first.c + image * images.out + column * columns.out;
+      sliding_tile_for<T>(rows, one, taps)(call);
+      image += one ? 1 : several;
+    }
+  }
+}
+
 template <typename T>
 void GatherConv<T>::run_shard(int64_t shard, const T* in, const T* packed, T* out) const {
   const int64_t block = shard / row_parts_, part = shard % row_parts_;
@@ -146,41 +205,20 @@ void GatherConv<T>::run_shard(int64_t shard, const T* in, const T* packed, T* ou
     const int64_t group = slice / panels(), channel = slice % panels() * panel_;
     TileCall<T> call{};
     call.step = 1;
+    call.a = in + first_image * in_image_ + group * in_group_;
     call.b = packed + slice * taps_ * in_group_ * panel_;
     call.pitch = panel_;
     call.columns = static_cast<int>(std::min(panel_, out_group_ - channel));
     const int halves = panel_halves<T>(call.columns);
-    const int most_rows = max_tile_rows(halves);
     call.b_columns = halves * kHalfLanes<T>;
-    const T* in_block = in + first_image * in_image_ + group * in_group_;
     T* out_block = out + first_image * out_image_ + group * out_group_ + channel;
     for (int64_t row = shard_begin(out_height_, row_parts_, part);
          row < shard_begin(out_height_, row_parts_, part + 1); ++row) {
       for (const Columns& columns : columns_) {
         runs_of(rows_[row], columns, panel_, runs);
         call.runs = runs;
-        T* to = out_block + (row * out_width_ + columns.first) * out_channels_;
-        if (2 * columns.count >= most_rows || columns.count >= images) {
-          call.row = shift_ * in_channels_;
-          call.c_row = step_ * out_channels_;
-          for (int64_t image = 0; image < images; ++image) {
-            split_evenly(columns.count, most_rows, [&](int64_t first, int rows) {
-              call.a = in_block + image * in_image_ + first * call.row;
-              call.c = to + image * out_image_ + first * call.c_row;
-              tile_for<T>(rows, halves)(call);
-            });
-          }
-        } else {
-          call.row = in_image_;
-          call.c_row = out_image_;
-          for (int64_t column = 0; column < columns.count; ++column) {
-            split_evenly(images, most_rows, [&](int64_t first, int rows) {
-              call.a = in_block + first * in_image_ + column * shift_ * in_channels_;
-              call.c = to + first * out_image_ + column * step_ * out_channels_;
-              tile_for<T>(rows, halves)(call);
-            });
-          }
-        }
+        call.c = out_block + (row * out_width_ + columns.first) * out_channels_;
+        run_tiles(columns, images, halves, call);
       }
     }
   }

@@ -39,6 +39,13 @@ class GatherConv {
   void choose_shards();
   void pack(int64_t unit, const T* filter, T* packed) const;
   void run_shard(int64_t shard, const T* in, const T* packed, T* out) const;
+  void run_tiles(const Columns& columns, int64_t images, int halves, TileCall<T> call) const;
+  struct Dimension {
+    int64_t count;
+    ptrdiff_t in, out;  // from one to the next
+  };
+  static void run_sliding_tiles(const Dimension& columns, const Dimension& images, int64_t taps,
+                                const TileCall<T>& first);
   void runs_of(const std::vector<Tap>& row, const Columns& columns, int64_t width,
                std::vector<Run>& runs) const;
 
