@@ -55,6 +55,7 @@ inline Outcome interpret(const Function& function, const NamedNumbers& leaves) {
         if (node.op == &kTwo) x += 1;
         if (node.op == &kNeg) x = -x;
         if (node.op == &kAdd) x += operand(1)[i];
+        if (node.op == &kFold) x += operand(1)[made[0].size() - 1 - i];
       }
     }
     values.push_back(std::move(made));
@@ -104,6 +105,9 @@ inline std::unique_ptr<Module> random_module(uint32_t seed) {
         break;
       case 5:
         values.push_back(reshape(reshape(a, square.shape), flat.shape));
+        break;
+      case 6:
+        values.push_back(fold(a, below(4) ? b : a));
         break;
       default:
         values.push_back(add(a, b));

@@ -70,6 +70,16 @@ TEST_F(Planner, OnlyOneOutputTakesAnOperandsPlace) {
   EXPECT_EQ(buffer_of(p, t.output(1)).placement, Placement::arena);
 }
 
+TEST_F(Planner, AnOperandThatIsReadTwiceIsOverwrittenOnlyWhereBothMayBe) {
+  const Value a = reverse(x), b = fold(a, a), c = fold(b, reshape(b, {4})), d = add(c, c);
+  f.result("r", reverse(d));
+  f.update(w, fold(f.read(w), f.read(w)));
+  const Plan p = plan();
+  for (Value value : {b, c}) EXPECT_EQ(buffer_of(p, value).placement, Placement::arena);
+  EXPECT_EQ(buffer_of(p, d).placement, Placement::in_place);
+  EXPECT_EQ(copies(p), 1);  // the update's
+}
+
 TEST_F(Planner, AliasesShareBytesAndKeepThemAlive) {
   const Value a = reverse(x), square = reshape(a, {2, 2});
   const Value b = neg(a), c = neg(reshape(square, {4}));

@@ -37,6 +37,11 @@ inline constexpr OpDef kTwo = unary("two", infer_two);  // x + 1 and 2 * x, each
 inline constexpr OpDef kScratch = unary("scratch");     // x, by way of a workspace
 inline constexpr OpDef kAdd = {
     .name = "add", .min_operands = 2, .max_operands = 2, .infer = infer_add};
+inline constexpr OpDef kFold = {  // a + reverse(b), in place of a alone
+    .name = "fold",
+    .min_operands = 2,
+    .max_operands = 2,
+    .infer = infer_add};
 inline constexpr OpDef kReshape = {.name = "reshape",
                                    .min_operands = 1,
                                    .max_operands = 1,
@@ -45,7 +50,7 @@ inline constexpr OpDef kReshape = {.name = "reshape",
 inline constexpr OpDef kMissing = unary("missing");  // has no kernel
 
 inline OpSet ops() {
-  return OpSet{&kNeg, &kReverse, &kCheck, &kTwo, &kScratch, &kAdd, &kReshape, &kMissing};
+  return OpSet{&kNeg, &kReverse, &kCheck, &kTwo, &kScratch, &kAdd, &kFold, &kReshape, &kMissing};
 }
 
 inline Value neg(Located x) { return x.value.block().add(kNeg, {{x.value}}, {}, x.where); }
@@ -56,6 +61,9 @@ inline Value scratch(Located x) { return x.value.block().add(kScratch, {{x.value
 inline Value missing(Located x) { return x.value.block().add(kMissing, {{x.value}}, {}, x.where); }
 inline Value add(Located a, Value b) {
   return a.value.block().add(kAdd, {{a.value, b}}, {}, a.where);
+}
+inline Value fold(Located a, Value b) {
+  return a.value.block().add(kFold, {{a.value, b}}, {}, a.where);
 }
 inline Value reshape(Located x, Shape shape) {
   return x.value.block().add(kReshape, {{x.value}}, ShapeAttributes{shape}, x.where);
@@ -78,6 +86,12 @@ inline cpu::PreparedKernel prepare_neg(const KernelRequest& request) {
 inline cpu::PreparedKernel prepare_add(const KernelRequest& request) {
   return each_element(request, [](const cpu::KernelCall& call, int64_t i) {
     call.output<float>(0)[i] = call.input<float>(0)[i] + call.input<float>(1)[i];
+  });
+}
+inline cpu::PreparedKernel prepare_fold(const KernelRequest& request) {
+  const int64_t last = request.outputs[0].element_count() - 1;
+  return each_element(request, [last](const cpu::KernelCall& call, int64_t i) {
+    call.output<float>(0)[i] = call.input<float>(0)[i] + call.input<float>(1)[last - i];
   });
 }
 inline cpu::PreparedKernel prepare_reverse(const KernelRequest& request) {
@@ -142,6 +156,13 @@ inline cpu::KernelTable kernels() {
              return KernelFacts{.in_place = {{0, 0}, {0, 1}}};
            },
        .prepare = prepare_add},
+      {.name = "test.fold",
+       .op = "fold",
+       .describe =
+           [](const KernelRequest&) {
+             return KernelFacts{.in_place = {{0, 0}}};
+           },
+       .prepare = prepare_fold},
       {.name = "test.reshape",
        .op = "reshape",
        .describe = [](const KernelRequest&) { return KernelFacts{.alias = true}; }},
