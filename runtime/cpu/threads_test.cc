@@ -66,6 +66,23 @@ TEST(Threads, AFreeThreadTakesOverFromABusyOne) {
   EXPECT_EQ(others, 15);
 }
 
+TEST(Threads, TheCallerWaitsForTheShardsOfOthers) {
+  std::atomic<bool> begun{false}, done{false};
+  Threads threads(2);
+  // The caller's own shard ends while the worker's still runs.
+  threads.parallel_for(2, [&](int64_t, int thread) {
+    if (thread != 0) {
+      begun = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      done = true;
+      return;
+    }
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!begun && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  });
+  EXPECT_TRUE(done);
+}
+
 TEST(Threads, TheFirstExceptionComesBackAndThePoolLivesOn) {
   Threads threads(3);
   for (int round = 0; round < 200; ++round) {
