@@ -30,7 +30,7 @@ void write_bytes(const std::string& path, const std::string& bytes) {
 // Makes the call with the given number fail: all calls are counted.
 class FailingOps : public FileOps {
  public:
-  enum class Fault { no_space, io_error, short_write, killed };
+  enum class Fault { no_space, io_error, short_write, interrupted, killed };
   FailingOps(int at, Fault fault) : at_(at), fault_(fault) {}
   bool reached() const { return calls_ > at_; }
 
@@ -38,6 +38,10 @@ class FailingOps : public FileOps {
   ssize_t write(int file, const void* data, size_t bytes) override {
     // A short write is no failure: the rest must follow.
     if (fault_ == Fault::short_write) return FileOps::write(file, data, std::min<size_t>(bytes, 7));
+    if (fault_ == Fault::interrupted && (interrupt_ = !interrupt_)) {  // every other one
+      errno = EINTR;
+      return -1;
+    }
     if (calls_ == at_) FileOps::write(file, data, bytes / 2);  // what a full disk leaves behind
     return fails() ? -1 : FileOps::write(file, data, bytes);
   }
@@ -58,12 +62,38 @@ class FailingOps : public FileOps {
     if (calls_++ != at_) return false;
     if (fault_ == Fault::killed) _exit(9);
     errno = fault_ == Fault::no_space ? ENOSPC : EIO;
-    return fault_ != Fault::short_write;
+    return true;
   }
 
   int at_;
   Fault fault_;
   int calls_ = 0;
+  bool interrupt_ = false;
+};
+
+// Writes down the calls, each once where it comes several times in a row.
+class RecordingOps : public FileOps {
+ public:
+  std::string calls;
+
+  int create(const std::string& path) override { return note("create"), FileOps::create(path); }
+  ssize_t write(int file, const void* data, size_t bytes) override {
+    return note("write"), FileOps::write(file, data, bytes);
+  }
+  int sync(int file) override { return note("sync"), FileOps::sync(file); }
+  int close(int file) override { return note("close"), FileOps::close(file); }
+  int rename(const std::string& from, const std::string& to) override {
+    note(to.ends_with(".previous") ? "keep" : "rename");
+    return FileOps::rename(from, to);
+  }
+  int sync_folder(const std::string& folder) override {
+    return note("sync_folder"), FileOps::sync_folder(folder);
+  }
+
+ private:
+  void note(const std::string& call) {
+    if (!calls.ends_with(call + " ")) calls += call + " ";
+  }
 };
 
 class CheckpointTest : public ::testing::Test {
@@ -314,10 +344,23 @@ TEST_F(CheckpointTest, EveryFailingCallLeavesAWholeCheckpoint) {
   }
 }
 
-TEST_F(CheckpointTest, ShortWritesAreContinued) {
-  FailingOps ops(0, FailingOps::Fault::short_write);
-  write_checkpoint(checkpoint(3), path, ops);
-  EXPECT_EQ(loaded_step(), 3);
+// The bytes are on the disk before they take the place of others, and the names before all is done.
+TEST_F(CheckpointTest, EveryStepIsOnTheDiskBeforeTheNext) {
+  RecordingOps first, second;
+  write_checkpoint(checkpoint(1), path, first);
+  EXPECT_EQ(first.calls, "create write sync close rename sync_folder ");
+  write_checkpoint(checkpoint(2), path, second);
+  EXPECT_EQ(second.calls, "create write sync close keep rename sync_folder ");
+}
+
+TEST_F(CheckpointTest, ShortAndInterruptedWritesAreContinued) {
+  using Fault = FailingOps::Fault;
+  for (Fault fault : {Fault::short_write, Fault::interrupted}) {
+    FailingOps ops(-1, fault);
+    write_checkpoint(checkpoint(3), path, ops);
+    EXPECT_EQ(loaded_step(), 3);
+    fs::remove(path);
+  }
 }
 
 TEST_F(CheckpointTest, BeingKilledAtEveryCallLeavesAWholeCheckpoint) {
