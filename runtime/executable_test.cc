@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <limits>
@@ -174,6 +175,16 @@ TEST_F(ExecutableTest, ResultsAndFeedsMayShareMemory) {
   EXPECT_EQ(list(results.at("a")), (std::vector<float>{0, 0}));
   EXPECT_EQ(list(results.at("b")), (std::vector<float>{9, 18}));
   EXPECT_EQ(list(state->get("w")), (std::vector<float>{-9, -18}));
+  // A result in the memory of a feed that is read after it.
+  Function& h = module.function("h");
+  const Value late = h.argument("x", {DType::f32, {2}});
+  h.result("a", neg(late));
+  h.result("b", reverse(late));
+  Executable third(h, device);
+  const Tensor shared = row({1, 2});
+  EXPECT_EQ(list(third.run(*state, {{"x", shared}}, {.into = {{"a", shared}}}).at("b")),
+            (std::vector<float>{2, 1}));
+  EXPECT_EQ(list(shared), (std::vector<float>{-1, -2}));
 }
 
 TEST_F(ExecutableTest, WrongMemoryForResults) {
@@ -195,16 +206,28 @@ TEST_F(ExecutableTest, ProfilesLaunches) {
 
 TEST_F(ExecutableTest, FindsTheNodeThatMadeNoNumber) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  try {
-    executable->run(*state, {{"x", row({1, nan})}}, {.check_finite = true});
-    FAIL();
-  } catch (const DataError& error) {
-    EXPECT_EQ(std::string(error.what())
-                  .find("check: a value of f32[2] is infinite or not a number\n  in %0 = check"),
-              0u)
-        << error.what();
+  for (const Tensor& bad : {row({1, nan}), row({nan, 1})}) {
+    try {
+      executable->run(*state, {{"x", bad}}, {.check_finite = true});
+      FAIL();
+    } catch (const DataError& error) {
+      EXPECT_EQ(std::string(error.what())
+                    .find("check: a value of f32[2] is infinite or not a number\n  in %0 = check"),
+                0u)
+          << error.what();
+    }
   }
   EXPECT_EQ(list(state->get("w")), (std::vector<float>{10, 20}));
+}
+
+TEST_F(ExecutableTest, NoCheckFailsOnceTheStateIsWritten) {
+  Function& g = module.function("g");
+  g.update(w, add(g.read(w), g.argument("x", {DType::f32, {2}})));
+  const float most = std::numeric_limits<float>::max();
+  state->set("w", row({most, most}));
+  Executable adding(g, device);
+  EXPECT_NO_THROW(adding.run(*state, {{"x", row({most, 0})}}, {.check_finite = true}));
+  EXPECT_EQ(list(state->get("w")), (std::vector<float>{most + most, most}));
 }
 
 TEST_F(ExecutableTest, AStateOfAnotherModuleIsRefused) {
@@ -313,6 +336,7 @@ TEST(Executables, AllPlansShareOneArena) {
   Executable executable(f, device);
   const size_t small = executable.prepare({{"batch", 100}}).arena_bytes();
   EXPECT_EQ(executable.arena_bytes(), small);
+  executable.run(state, {{"x", Tensor::zeros({DType::f32, {100}})}});
   const size_t large = executable.prepare({{"batch", 10000}}).arena_bytes();
   EXPECT_GT(large, small);
   EXPECT_EQ(executable.arena_bytes(), large);
@@ -344,6 +368,34 @@ TEST(Executables, OnePlanRunsInSeveralThreads) {
   for (int i = 0; i < 2; ++i) threads.emplace_back(work, shared_device);
   for (int i = 0; i < 2; ++i) threads.emplace_back(work, cpu::device(1, kernels()));
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Executables, RunsOnOneDeviceTakeTurns) {
+  static std::atomic<int> inside{0};
+  static std::atomic<bool> alone{true};
+  static constexpr cpu::KernelDef kSlow[] = {
+      {.name = "slow.neg", .op = "neg", .prepare = [](const KernelRequest&) {
+         return cpu::PreparedKernel([](const cpu::KernelCall&) {
+           if (++inside != 1) alone = false;
+           std::this_thread::sleep_for(std::chrono::milliseconds(20));
+           --inside;
+         });
+       }}};
+  cpu::KernelTable table;
+  table.add(kSlow);
+  auto device = cpu::device(1, table);
+  Module module("m");
+  Function& f = module.function("f");
+  f.result("y", neg(f.argument("x", {DType::f32, {2}})));
+  const auto work = [&] {
+    State state(module, device);
+    Executable executable(f, device);
+    for (int i = 0; i < 5; ++i) executable.run(state, {{"x", row({1, 2})}});
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  EXPECT_TRUE(alone);
 }
 
 TEST(Executables, AdoptsPlansOfItsOwnFunctionAndDeviceOnly) {
