@@ -215,9 +215,45 @@ TEST(NormReluTest, ValuesUsedElsewhereAreNotFusedAway) {
   EXPECT_FALSE(norm_relu_pass().run(f).has_value());
 }
 
+TEST(NormReluTest, OnlyTheGradientOfTheSameNormalisationIsFused) {
+  const auto fuses = [](double epsilon, const char* name) {
+    Module module("m");
+    Function& f = module.function("f");
+    const Value x = f.argument("x", {DType::f32, {4, 8}});
+    const Value dy = f.argument("dy", {DType::f32, {4, 8}});
+    const Value scale = f.argument("scale", {DType::f32, {8}});
+    f.argument("other", {DType::f32, {8}});
+    const Normalized n = batch_norm(x, scale, scale, kEpsilon);
+    const Value dh = relu_grad(dy, relu(n.y));
+    f.result("dx", batch_norm_grad(dh, x, f.find_leaf(name), n.mean, n.variance, epsilon).x);
+    return norm_relu_grad_pass().run(f).has_value();
+  };
+  EXPECT_TRUE(fuses(kEpsilon, "scale"));
+  EXPECT_FALSE(fuses(2 * kEpsilon, "scale"));
+  EXPECT_FALSE(fuses(kEpsilon, "other"));
+}
+
+TEST(NormReluTest, WinnersOfAnotherValueAreNotFusedAway) {
+  Module module("m");
+  Function& f = module.function("f");
+  const Value x = f.argument("x", {DType::f32, {1, 4, 4, 8}});
+  const Value dy = f.argument("dy", {DType::f32, {1, 2, 2, 8}});
+  const Value one = f.argument("one", {DType::f32, {8}});
+  const Normalized n = batch_norm(x, one, one, kEpsilon);
+  const Value g = max_pool_grad(dy, x, {.window = {2, 2}, .stride = {2, 2}});
+  const Value dh = relu_grad(g, relu(n.y));
+  f.result("dx", batch_norm_grad(dh, x, one, n.mean, n.variance, kEpsilon).x);
+  const auto fused = norm_relu_grad_pass().run(f);
+  ASSERT_TRUE(fused.has_value());
+  const Node& region = fused->function->node(fused->function->results()[0].value);
+  ASSERT_EQ(region.op, &kRegion);
+  EXPECT_EQ(fused->function->node(region.operands[0]).op, &kMaxPoolGrad);
+}
+
 TEST(NormReluTest, PaddedAndOverlappingPoolsStayApart) {
   for (const PoolAttributes& pool :
-       {PoolAttributes{.window = {3, 3}, .stride = {2, 2}},
+       {PoolAttributes{.window = {3, 2}, .stride = {2, 2}},
+        PoolAttributes{.window = {2, 3}, .stride = {2, 2}},
         PoolAttributes{.window = {2, 2}, .stride = {2, 2}, .padding = Padding::same}}) {
     const Step step({{2, 7, 7, 4}, pool});
     const auto fused = step.fused();
