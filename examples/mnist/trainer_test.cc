@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -110,7 +112,7 @@ TEST(TrainerTest, AResumedRunEqualsOneThatNeverStopped) {
   const std::string path = testing::TempDir() + "/resumed.ck";
   Trial whole("cnn", 2);
   whole.epoch();
-  whole.epoch();
+  const EpochResult second = whole.epoch();
 
   Trial begun("cnn", 2);
   begun.epoch();
@@ -128,7 +130,40 @@ TEST(TrainerTest, AResumedRunEqualsOneThatNeverStopped) {
   const EpochResult rest = resumed.epoch();
   EXPECT_TRUE(rest.finished);
   EXPECT_EQ(rest.images, 11);
+  // The epoch's, not only those of its rest.
+  EXPECT_EQ(rest.train.loss, second.train.loss);
+  EXPECT_EQ(rest.train.accuracy, second.train.accuracy);
   expect_same_state(whole.trainer.state(), resumed.trainer.state());
+}
+
+TEST(TrainerTest, TheCheckpointBeforeStandsInForADamagedOne) {
+  const std::string path = testing::TempDir() + "/damaged.ck";
+  Trial trial("mlp", 1);
+  const CheckpointInfo info{.model = {.network = "mlp"}, .batch = 32, .data_name = "blocks"};
+  save_checkpoint(path, trial.trainer, info);
+  trial.epoch(1);
+  save_checkpoint(path, trial.trainer, info);
+  std::filesystem::resize_file(path, 100);
+  EXPECT_EQ(read_checkpoint_info(path).data_name, "blocks");
+  load_checkpoint(path, trial.trainer);
+  EXPECT_EQ(trial.trainer.position(), 0);
+}
+
+TEST(TrainerTest, EveryEpochHasAnOrderOfItsOwn) {
+  const MnistModel model({.network = "mlp", .learning_rate = 0});
+  Trainer trainer(model, cpu::device(1), {.batch = 1});
+  trainer.bind_training(make_digits(20, 1));
+  trainer.initialize(7);
+  const auto losses = [&] {
+    std::vector<double> all;
+    trainer.run_epoch([&](int64_t, double loss) { return all.push_back(loss), true; });
+    return all;
+  };
+  std::vector<double> first = losses(), second = losses();
+  EXPECT_NE(first, second);
+  std::sort(first.begin(), first.end());
+  std::sort(second.begin(), second.end());
+  EXPECT_EQ(first, second);  // of the same images
 }
 
 TEST(TrainerTest, ABadLossNamesTheNode) {
