@@ -37,14 +37,15 @@ TEST(Dce, DropsWhatNothingNeeds) {
   %3 = neg(%0) : f32[2]
   %4 = neg(r) : f32[n]
   %5 = add(%3, v) : f32[2]
-  update w <- %0
+  update w <- %3
   return y=%2.1
 }
 )"),
             R"(function f(x: f32[2], unused: f32[3]) {
   %0 = neg(x) : f32[2]
   %1 = split(%0) {sizes=[1,1]} : f32[1], f32[1]
-  update w <- %0
+  %2 = neg(%0) : f32[2]
+  update w <- %2
   return y=%1.1
 }
 )");
