@@ -7,11 +7,22 @@
 #include <zlib.h>
 
 #include <Eigen/Core>
+#include <cstdint>
 #include <dnnl.hpp>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace adjoint {
 namespace {
+
+// A compiler may get these wrong (defs.bzl); it must not see what they are compared with.
+[[gnu::noinline]] std::vector<int64_t> one_zero() { return {3, 3, 3, 0}; }
+[[gnu::noinline]] std::vector<int64_t> two_zeros() { return {1, 1, 0, 0}; }
+
+TEST(Compiler, ConstantsThatEndInZeros) {
+  EXPECT_EQ(one_zero().back(), 0);
+  EXPECT_EQ(two_zeros()[2], 0);
+}
 
 TEST(Libraries, Eigen) { EXPECT_EQ(Eigen::Vector3d(1, 2, 3).dot(Eigen::Vector3d(4, 5, 6)), 32); }
 
