@@ -1,6 +1,7 @@
 #include "runtime/cpu/kernels/fused/channel_sums.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 
 namespace adjoint::cpu {
@@ -30,11 +31,12 @@ void add_moments(const float* x, const float* shift, int64_t begin, int64_t end,
 
 }  // namespace
 
-ChannelSums::ChannelSums(void* workspace, int64_t channels, int64_t shard)
-    : sums_(static_cast<double*>(workspace) + 2 * channels * shard),
-      channels_(channels),
-      partial_(2 * (channels + kWidth - 1) / kWidth * kWidth + 2 * kWidth) {
+ChannelSums::ChannelSums(void* workspace, int64_t channels, int64_t shard) : channels_(channels) {
+  std::byte* memory = static_cast<std::byte*>(workspace) + shard * shard_bytes(channels);
+  sums_ = reinterpret_cast<double*>(memory);
+  partial_ = reinterpret_cast<float*>(memory + sums_bytes(channels));
   std::fill_n(sums_, 2 * channels, 0.0);
+  std::fill_n(partial_, partial_size(channels), 0.0f);
 }
 
 void ChannelSums::flush() {
@@ -43,17 +45,18 @@ void ChannelSums::flush() {
     sums_[c] += partial_[at];
     sums_[channels_ + c] += partial_[at + kWidth];
   }
-  std::fill(partial_.begin(), partial_.end(), 0.0f);
+  std::fill_n(partial_, partial_size(channels_), 0.0f);
   rows_ = 1;
 }
 
 std::pair<double, double> ChannelSums::total(const void* workspace, int64_t channels,
                                              int64_t shards, int64_t channel) {
-  const double* sums = static_cast<const double*>(workspace) + channel;
   double first = 0, second = 0;
   for (int64_t shard = 0; shard < shards; ++shard) {
-    first += sums[2 * channels * shard];
-    second += sums[2 * channels * shard + channels];
+    const auto* memory = static_cast<const std::byte*>(workspace) + shard * shard_bytes(channels);
+    const auto* sums = reinterpret_cast<const double*>(memory);
+    first += sums[channel];
+    second += sums[channels + channel];
   }
   return {first, second};
 }

@@ -10,10 +10,10 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/kernels/simd.h"
+#include "runtime/cpu/kernels/widened.h"
 
 namespace adjoint::cpu {
 
@@ -22,7 +22,7 @@ class ChannelSums {
   static constexpr int kFlushRows = 64;
 
   static size_t workspace_bytes(int64_t channels, int64_t shards) {
-    return 2 * sizeof(double) * channels * shards;
+    return shards * shard_bytes(channels);
   }
   ChannelSums(void* workspace, int64_t channels, int64_t shard);
 
@@ -41,12 +41,21 @@ class ChannelSums {
                                          int64_t channel);
 
  private:
+  static size_t sums_bytes(int64_t channels) {
+    return aligned_bytes(2 * sizeof(double) * channels);
+  }
+  static int64_t partial_size(int64_t channels) {
+    return 2 * kLanes<float> * ((channels + kLanes<float> - 1) / kLanes<float>);
+  }
+  static size_t shard_bytes(int64_t channels) {
+    return sums_bytes(channels) + aligned_bytes(sizeof(float) * partial_size(channels));
+  }
   void flush();
 
-  double* sums_;  // [2][channels] of this shard
+  double* sums_;    // [2][channels] of this shard
+  float* partial_;  // vectors of the first sum and of the second in turn
   int64_t channels_;
   int rows_ = 0;
-  std::vector<float> partial_;  // vectors of the first sum and of the second in turn
 };
 
 // Mean and population variance of x [rows, channels] per channel. Sums are of x less its first row,

@@ -4,6 +4,7 @@
 // more writes dx. Nothing between is stored.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "runtime/cpu/kernels/families.h"
 #include "runtime/cpu/kernels/fused/channel_sums.h"
 #include "runtime/cpu/kernels/simd.h"
+#include "runtime/cpu/kernels/widened.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cpu {
@@ -70,19 +72,27 @@ struct Windows {
   }
 };
 
-// y = a x + b per channel: what normalisation comes to once the moments are known.
+// y = a (x - mean) + offset per channel, with a = scale / sqrt(variance + epsilon). The mean is not
+// drawn into the offset: of a mean far from zero that would cost digits.
 struct Affine {
-  std::vector<float> a, b;
-
-  Affine(int64_t channels, const float* scale, const float* offset, const float* mean,
-         const float* variance, double epsilon)
-      : a(channels), b(channels) {
-    for (int64_t c = 0; c < channels; ++c) {
-      a[c] = static_cast<float>(scale[c] / std::sqrt(variance[c] + epsilon));
-      b[c] = offset[c] - mean[c] * a[c];
-    }
-  }
+  const float *a, *mean, *offset;
 };
+Affine affine_of(float* a, int64_t channels, const float* scale, const float* offset,
+                 const float* mean, const float* variance, double epsilon) {
+  for (int64_t c = 0; c < channels; ++c) {
+    a[c] = static_cast<float>(scale[c] / std::sqrt(variance[c] + epsilon));
+  }
+  return {a, mean, offset};
+}
+
+// The workspace: the sums, then vectors of a float per channel.
+size_t sums_bytes(const Windows& w) {
+  return aligned_bytes(ChannelSums::workspace_bytes(w.channels, w.shards()));
+}
+size_t vectors_bytes(const Windows& w, int count) { return count * w.channels * sizeof(float); }
+float* vectors_after(const KernelCall& call, size_t bytes) {
+  return reinterpret_cast<float*>(static_cast<std::byte*>(call.workspace) + bytes);
+}
 
 // Calls body(c, lanes) for the channels, a vector at a time.
 template <typename Body>
@@ -103,6 +113,20 @@ template <typename Body>
   }
 }
 
+// A vector of channels of an Affine.
+struct Channels {
+  int lanes;
+  V a, mean, offset;
+
+  [[gnu::always_inline]] Channels(const Affine& affine, int64_t c, int lanes)
+      : lanes(lanes),
+        a(get(affine.a + c, lanes)),
+        mean(get(affine.mean + c, lanes)),
+        offset(get(affine.offset + c, lanes)) {}
+  [[gnu::always_inline]] V centred(const float* x) const { return get(x, lanes) - mean; }
+  [[gnu::always_inline]] V normalised(V centred) const { return a * centred + offset; }
+};
+
 // Not max(): a NaN must come through.
 [[gnu::always_inline]] inline V relu(V z) { return z < 0.0f ? V{} : z; }
 
@@ -114,11 +138,11 @@ void forward_shard(const Windows& windows, int64_t shard, const Affine& affine, 
   const int64_t* offsets = windows.taps.data();
   windows.each(shard, [&](int64_t from, int64_t window) {
     for_channels(windows.channels, [&](int64_t c, int lanes) {
-      const V a = get(&affine.a[c], lanes), b = get(&affine.b[c], lanes);
+      const Channels k(affine, c, lanes);
       const float* p = x + from + c;
-      V best = a * get(p, lanes) + b;
+      V best = k.normalised(k.centred(p));
       for (int64_t t = 1; t < taps; ++t) {
-        const V z = a * get(p + offsets[t], lanes) + b;
+        const V z = k.normalised(k.centred(p + offsets[t]));
         best =
             z > best ? z : best;  // NaN: the moments are NaN as well then, and all z of a channel
       }
@@ -141,21 +165,21 @@ void forward(const Windows& windows, const Affine& affine, const float* x, float
   });
 }
 
-// One window's channels: the first winner's x, and the cotangent that relu lets through to it.
+// One window's channels: the first winner's x - mean, and the cotangent that relu lets through.
 struct Winner {
-  V x, gradient;
+  V centred, gradient;
   V tap;  // the winner's number
 };
 
 template <int kTaps>
 [[gnu::always_inline]] inline Winner find_winner(const float* p, const int64_t* offsets,
-                                                 int64_t taps, V a, V b, V dy, int lanes) {
-  Winner winner{get(p, lanes), {}, {}};
-  V best = a * winner.x + b;
+                                                 int64_t taps, const Channels& k, V dy) {
+  Winner winner{k.centred(p), {}, {}};
+  V best = k.normalised(winner.centred);
   for (int64_t t = 1; t < (kTaps ? kTaps : taps); ++t) {
-    const V x = get(p + offsets[t], lanes);
-    const V z = a * x + b;
-    winner.x = z > best ? x : winner.x;
+    const V centred = k.centred(p + offsets[t]);
+    const V z = k.normalised(centred);
+    winner.centred = z > best ? centred : winner.centred;
     winner.tap = z > best ? V{} + static_cast<float>(t) : winner.tap;
     best = z > best ? z : best;
   }
@@ -166,7 +190,7 @@ template <int kTaps>
 struct Backward {
   const Windows& windows;
   const Affine& affine;
-  const float *dy, *x, *mean;
+  const float *dy, *x;
 
   // Adds dh and dh (x - mean) per channel, where dh is the cotangent of the normalised values.
   template <int kTaps>
@@ -174,29 +198,29 @@ struct Backward {
     windows.each(shard, [&](int64_t from, int64_t window) {
       sums.begin_row();
       for_channels(windows.channels, [&](int64_t c, int lanes) {
-        const V a = get(&affine.a[c], lanes), b = get(&affine.b[c], lanes);
+        const Channels k(affine, c, lanes);
         const V g = get(dy + window * windows.channels + c, lanes);
-        const Winner w = find_winner<kTaps>(x + from + c, windows.taps.data(), windows.taps.size(),
-                                            a, b, g, lanes);
-        sums.add(c, w.gradient, w.gradient * (w.x - get(mean + c, lanes)));
+        const Winner w =
+            find_winner<kTaps>(x + from + c, windows.taps.data(), windows.taps.size(), k, g);
+        sums.add(c, w.gradient, w.gradient * w.centred);
       });
     });
     sums.finish();
   }
 
-  // dx = a dh + slope x + shift per channel.
+  // dx = a dh + shift + slope (x - mean) per channel.
   template <int kTaps>
   void write_shard(int64_t shard, const float* shift, const float* slope, float* dx) const {
     const int64_t taps = kTaps ? kTaps : static_cast<int64_t>(windows.taps.size());
     windows.each(shard, [&](int64_t from, int64_t window) {
       for_channels(windows.channels, [&](int64_t c, int lanes) {
-        const V a = get(&affine.a[c], lanes), b = get(&affine.b[c], lanes);
+        const Channels k(affine, c, lanes);
         const V g = get(dy + window * windows.channels + c, lanes);
         const float* p = x + from + c;
-        const Winner w = find_winner<kTaps>(p, windows.taps.data(), taps, a, b, g, lanes);
-        const V own = a * w.gradient, s0 = get(shift + c, lanes), s1 = get(slope + c, lanes);
+        const Winner w = find_winner<kTaps>(p, windows.taps.data(), taps, k, g);
+        const V own = k.a * w.gradient, s0 = get(shift + c, lanes), s1 = get(slope + c, lanes);
         for (int64_t t = 0; t < taps; ++t) {
-          const V rest = s0 + s1 * get(p + windows.taps[t], lanes);
+          const V rest = s0 + s1 * k.centred(p + windows.taps[t]);
           const V value = w.tap == static_cast<float>(t) ? rest + own : rest;
           put(dx + from + c + windows.taps[t], value, lanes);
         }
@@ -205,10 +229,11 @@ struct Backward {
   }
 };
 
-// Pixels that no window covers get shift + slope x alone. Nothing to do where windows tile the
-// image.
+// Pixels that no window covers get shift + slope (x - mean) alone. Nothing to do where windows tile
+// the image.
 void write_uncovered(const Windows& w, const PoolAttributes* pool, const float* shift,
-                     const float* slope, const float* x, float* dx, Threads& threads) {
+                     const float* slope, const float* x, const float* mean, float* dx,
+                     Threads& threads) {
   if (!pool) return;
   const bool tiled = pool->stride == pool->window && w.rows * w.stride_y == w.height &&
                      w.columns * w.stride_x == w.width;
@@ -223,7 +248,9 @@ void write_uncovered(const Windows& w, const PoolAttributes* pool, const float* 
         continue;
       }
       const int64_t at = (image * w.height * w.width + pixel) * w.channels;
-      for (int64_t c = 0; c < w.channels; ++c) dx[at + c] = shift[c] + slope[c] * x[at + c];
+      for (int64_t c = 0; c < w.channels; ++c) {
+        dx[at + c] = shift[c] + slope[c] * (x[at + c] - mean[c]);
+      }
     }
   });
 }
@@ -289,8 +316,7 @@ Windows windows_of(const KernelRequest& request, size_t x) {
 KernelFacts describe_training(const KernelRequest& request) {
   const Windows w = windows_of(request, 0);
   const double elements = static_cast<double>(w.pixels() * w.channels);
-  return {.workspace_bytes = ChannelSums::workspace_bytes(w.channels, w.shards()),
-          .flops = 6 * elements};
+  return {.workspace_bytes = sums_bytes(w) + vectors_bytes(w, 1), .flops = 6 * elements};
 }
 
 PreparedKernel prepare_training(const KernelRequest& request) {
@@ -299,17 +325,25 @@ PreparedKernel prepare_training(const KernelRequest& request) {
     const float* x = call.input<float>(0);
     float *mean = call.output<float>(1), *variance = call.output<float>(2);
     channel_moments(x, windows.pixels(), windows.channels, windows.shards(), mean, variance, call);
-    const Affine affine(windows.channels, call.input<float>(1), call.input<float>(2), mean,
-                        variance, epsilon);
+    const Affine affine =
+        affine_of(vectors_after(call, sums_bytes(windows)), windows.channels, call.input<float>(1),
+                  call.input<float>(2), mean, variance, epsilon);
     forward(windows, affine, x, call.output<float>(0), call.threads);
   };
+}
+
+KernelFacts describe_inference(const KernelRequest& request) {
+  const Windows w = windows_of(request, 0);
+  const double elements = static_cast<double>(w.pixels() * w.channels);
+  return {.workspace_bytes = vectors_bytes(w, 1), .flops = 2 * elements};
 }
 
 PreparedKernel prepare_inference(const KernelRequest& request) {
   return [windows = windows_of(request, 0),
           epsilon = epsilon_of(request.region())](const KernelCall& call) {
-    const Affine affine(windows.channels, call.input<float>(1), call.input<float>(2),
-                        call.input<float>(3), call.input<float>(4), epsilon);
+    const Affine affine =
+        affine_of(vectors_after(call, 0), windows.channels, call.input<float>(1),
+                  call.input<float>(2), call.input<float>(3), call.input<float>(4), epsilon);
     forward(windows, affine, call.input<float>(0), call.output<float>(0), call.threads);
   };
 }
@@ -317,8 +351,7 @@ PreparedKernel prepare_inference(const KernelRequest& request) {
 KernelFacts describe_grad(const KernelRequest& request) {
   const Windows w = windows_of(request, 1);
   const double elements = static_cast<double>(w.pixels() * w.channels);
-  return {.workspace_bytes = ChannelSums::workspace_bytes(w.channels, w.shards()),
-          .flops = 12 * elements};
+  return {.workspace_bytes = sums_bytes(w) + vectors_bytes(w, 3), .flops = 12 * elements};
 }
 
 void run_grad(const Windows& windows, const PoolAttributes* pool, double epsilon,
@@ -328,8 +361,10 @@ void run_grad(const Windows& windows, const PoolAttributes* pool, double epsilon
   float *dx = call.output<float>(0), *dscale = call.output<float>(1),
         *doffset = call.output<float>(2);
   const int64_t channels = windows.channels, shards = windows.shards();
-  const Affine affine(channels, scale, call.input<float>(3), mean, variance, epsilon);
-  const Backward backward{windows, affine, call.input<float>(0), x, mean};
+  float* vectors = vectors_after(call, sums_bytes(windows));
+  const Affine affine =
+      affine_of(vectors, channels, scale, call.input<float>(3), mean, variance, epsilon);
+  const Backward backward{windows, affine, call.input<float>(0), x};
 
   with_taps(windows.taps.size(), [&]<int kTaps>() {
     call.threads.parallel_for(shards, [&](int64_t shard) {
@@ -337,24 +372,22 @@ void run_grad(const Windows& windows, const PoolAttributes* pool, double epsilon
       backward.sum_shard<kTaps>(shard, sums);
     });
   });
-  std::vector<float> shift(channels), slope(channels);
+  float *shift = vectors + channels, *slope = vectors + 2 * channels;
   const double count = static_cast<double>(windows.pixels());
   for (int64_t c = 0; c < channels; ++c) {
     const auto [sum, product] = ChannelSums::total(call.workspace, channels, shards, c);
     const double inverse = 1 / std::sqrt(variance[c] + epsilon);
     doffset[c] = static_cast<float>(sum);
     dscale[c] = static_cast<float>(product * inverse);
-    const double a = scale[c] * inverse;
-    const double per_x = -a * inverse * inverse * product / count;
-    slope[c] = static_cast<float>(per_x);
-    shift[c] = static_cast<float>(-a * sum / count - per_x * mean[c]);
+    slope[c] = static_cast<float>(-scale[c] * inverse * inverse * inverse * product / count);
+    // Of the same a as the winners': else the sum of dx, zero but for rounding, would be off.
+    shift[c] = static_cast<float>(-affine.a[c] * sum / count);
   }
   with_taps(windows.taps.size(), [&]<int kTaps>() {
-    call.threads.parallel_for(shards, [&](int64_t shard) {
-      backward.write_shard<kTaps>(shard, shift.data(), slope.data(), dx);
-    });
+    call.threads.parallel_for(
+        shards, [&](int64_t shard) { backward.write_shard<kTaps>(shard, shift, slope, dx); });
   });
-  write_uncovered(windows, pool, shift.data(), slope.data(), x, dx, call.threads);
+  write_uncovered(windows, pool, shift, slope, x, mean, dx, call.threads);
 }
 
 PreparedKernel prepare_grad(const KernelRequest& request) {
@@ -378,6 +411,7 @@ std::span<const KernelDef> fused_norm_kernels() {
       {.name = "adjoint.norm_relu_inference",
        .op = "region",
        .supports = supports_inference,
+       .describe = describe_inference,
        .prepare = prepare_inference},
       {.name = "adjoint.norm_relu_grad",
        .op = "region",

@@ -192,6 +192,29 @@ TEST(NormReluTest, MeanFarFromZeroKeepsTheVariance) {
   expect_near(out[2], e.variance, 1e-5, "variance");
 }
 
+TEST(NormReluTest, MeanFarFromZeroKeepsResultAndGradient) {
+  const Case c{{64, 3}, {}};
+  const Step step(c);
+  const auto fused = step.fused();
+  Function& f = *fused.function;
+  // Around 65536 evenly, which is then the mean in float too.
+  TestTensor x = random_tensor(step.x.type(), 1);
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const int64_t row = i / 3;
+    x.set(i, 65536 + (row % 2 ? 0.125 : -0.125) * (1 + row / 2));
+  }
+  const TestTensor scale = random_tensor(step.scale.type(), 3);
+  const TestTensor offset = random_tensor(step.offset.type(), 4);
+  const TestTensor dy = random_tensor(step.dy.type(), 2);
+  const Expected e = Oracle{c, x, scale, offset, dy}.run();
+  const auto out =
+      run_kernel(f.value(f.results()[0].value), {x, scale, offset}, "adjoint.norm_relu");
+  expect_near(out[0], e.y, 2e-6, "y");
+  const auto grads = run_kernel(f.value(f.results()[3].value),
+                                {dy, x, scale, offset, out[1], out[2]}, "adjoint.norm_relu_grad");
+  expect_near(grads[0], e.dx, 2e-6, "dx");
+}
+
 TEST(NormReluTest, ANanReachesTheResult) {
   const Case c{{2, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}};
   const Step step(c);
