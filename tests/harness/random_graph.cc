@@ -50,7 +50,8 @@ Value convolution(Value a, Value, uint32_t number) {
   if (padding == Padding::valid && (a.shape()[1].value() < 2 || a.shape()[2].value() < 3)) {
     return {};
   }
-  return conv2d(a, parameter(a, {2, 3, channels, 1 + number % 5}), {.padding = padding});
+  return conv2d(a, parameter(a, {2, 3, channels, 1 + number % 5}),
+                {.stride = {1 + number / 2 % 2, 1 + number / 6}, .padding = padding});
 }
 
 Value pooling(Value a, Value, uint32_t number) {
@@ -81,6 +82,13 @@ Value product(Value a, Value b, uint32_t number) {
   const Dim inner = a.shape()[number % 2];
   const Value other = parameter(a, {inner, 1 + number % 7});
   return matmul(a, other, {.transpose_a = number % 2 == 0});
+}
+
+// The axes moved round.
+Value rotated(Value a, Value, uint32_t number) {
+  std::vector<int64_t> axes;
+  for (int axis = 0; axis < a.rank(); ++axis) axes.push_back((axis + number) % a.rank());
+  return transpose(a, axes);
 }
 
 Value flattened(Value a, Value, uint32_t) {
@@ -139,6 +147,7 @@ constexpr MakeStep kKinds[] = {
       return a.rank() ? concat({a, tanh(a)}, axis_of(a, n)) : a;
     },
     [](Value a, Value, uint32_t) { return stop_gradient(a) * 0.5 + a; },
+    rotated,
     flattened,
     gathered,
     sliced,
