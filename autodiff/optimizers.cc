@@ -19,15 +19,18 @@ namespace {
                    to_text(SourceLine{where.file_name(), where.line()}));
 }
 
-void require(bool in_range, const char* name, double value) {
-  if (!in_range) {
-    throw GraphError("optimizer: " + std::string(name) + " is out of range: " + field_text(value));
+// Checks of options, each with the line that gave them.
+struct Check {
+  std::source_location where;
+
+  void that(bool in_range, const char* name, double value) const {
+    if (!in_range) fail(std::string(name) + " is out of range: " + field_text(value), where);
   }
-}
-void require_not_negative(const char* name, double value) { require(value >= 0, name, value); }
-void require_fraction(const char* name, double value) {
-  require(value >= 0 && value < 1, name, value);
-}
+  void not_negative(const char* name, double value) const { that(value >= 0, name, value); }
+  void fraction(const char* name, double value) const {
+    that(value >= 0 && value < 1, name, value);
+  }
+};
 
 // p - step, where step has the type of p.
 Value stepped(const ParameterUpdate& u, Value step) { return u.parameter() - step; }
@@ -72,17 +75,17 @@ Optimizer::Formula adam_formula(const Options& o, Value step) {
 }
 
 template <typename Options>
-void check_adam(const Options& o) {
-  require_fraction("beta1", o.beta1);
-  require_fraction("beta2", o.beta2);
-  require_not_negative("epsilon", o.epsilon);
-  require_not_negative("weight_decay", o.weight_decay);
+void check_adam(const Options& o, const Check& check) {
+  check.fraction("beta1", o.beta1);
+  check.fraction("beta2", o.beta2);
+  check.not_negative("epsilon", o.epsilon);
+  check.not_negative("weight_decay", o.weight_decay);
 }
 
-Optimizer::MakeFormula sgd(const SgdOptions& o) {
-  require_not_negative("momentum", o.momentum);
-  require_not_negative("weight_decay", o.weight_decay);
-  if (o.nesterov && o.momentum == 0) throw GraphError("optimizer: nesterov needs a momentum");
+Optimizer::MakeFormula sgd(const SgdOptions& o, const Check& check) {
+  check.not_negative("momentum", o.momentum);
+  check.not_negative("weight_decay", o.weight_decay);
+  if (o.nesterov && o.momentum == 0) fail("nesterov needs a momentum", check.where);
   return [o](Value) -> Optimizer::Formula {
     return [o](ParameterUpdate& u) {
       Value g = decayed(u, o.weight_decay);
@@ -95,21 +98,21 @@ Optimizer::MakeFormula sgd(const SgdOptions& o) {
   };
 }
 
-Optimizer::MakeFormula adam(const AdamOptions& o) {
-  check_adam(o);
+Optimizer::MakeFormula adam(const AdamOptions& o, const Check& check) {
+  check_adam(o, check);
   return [o](Value t) { return adam_formula(o, t); };
 }
 
-Optimizer::MakeFormula adamw(const AdamWOptions& o) {
-  check_adam(o);
+Optimizer::MakeFormula adamw(const AdamWOptions& o, const Check& check) {
+  check_adam(o, check);
   return [o](Value t) { return adam_formula(o, t); };
 }
 
-Optimizer::MakeFormula rmsprop(const RmsPropOptions& o) {
-  require_not_negative("alpha", o.alpha);
-  require_not_negative("epsilon", o.epsilon);
-  require_not_negative("momentum", o.momentum);
-  require_not_negative("weight_decay", o.weight_decay);
+Optimizer::MakeFormula rmsprop(const RmsPropOptions& o, const Check& check) {
+  check.not_negative("alpha", o.alpha);
+  check.not_negative("epsilon", o.epsilon);
+  check.not_negative("momentum", o.momentum);
+  check.not_negative("weight_decay", o.weight_decay);
   return [o](Value) -> Optimizer::Formula {
     return [o](ParameterUpdate& u) {
       const Value g = decayed(u, o.weight_decay);
@@ -122,11 +125,11 @@ Optimizer::MakeFormula rmsprop(const RmsPropOptions& o) {
   };
 }
 
-Optimizer::MakeFormula adagrad(const AdagradOptions& o) {
-  require_not_negative("rate_decay", o.rate_decay);
-  require_not_negative("initial_accumulator", o.initial_accumulator);
-  require_not_negative("epsilon", o.epsilon);
-  require_not_negative("weight_decay", o.weight_decay);
+Optimizer::MakeFormula adagrad(const AdagradOptions& o, const Check& check) {
+  check.not_negative("rate_decay", o.rate_decay);
+  check.not_negative("initial_accumulator", o.initial_accumulator);
+  check.not_negative("epsilon", o.epsilon);
+  check.not_negative("weight_decay", o.weight_decay);
   return [o](Value t) -> Optimizer::Formula {
     Value decay;  // none: 1
     if (o.rate_decay != 0) decay = reciprocal(1.0 + o.rate_decay * cast(t - 1.0, DType::f64));
@@ -177,8 +180,8 @@ std::vector<const Variable*> used_variables(Function& f) {
 
 }  // namespace
 
-LearningRate::LearningRate(Value rate) : schedule_(rate) {
-  if (!rate) throw GraphError("optimizer: the learning rate is an empty value");
+LearningRate::LearningRate(Value rate, std::source_location where) : schedule_(rate) {
+  if (!rate) fail("the learning rate is an empty value", where);
 }
 
 Value LearningRate::times(Value x) const {
@@ -191,16 +194,18 @@ Value step_count(Function& f, std::source_location where) {
 
 std::vector<Value> clip_by_global_norm(const std::vector<Value>& gradients, double max_norm,
                                        Value* norm, std::source_location where) {
-  if (gradients.empty() || !gradients[0]) fail("no gradients to clip", where);
+  if (gradients.empty()) fail("no gradients to clip", where);
+  for (Value g : gradients) {
+    if (!g) fail("a gradient is an empty value", where);
+  }
   if (!(max_norm > 0)) fail("the norm is clipped to " + field_text(max_norm), where);
   const OriginScope scope(gradients[0].block(), "clip", where);
   const bool wide = std::any_of(gradients.begin(), gradients.end(),
-                                [](Value g) { return g && g.dtype() == DType::f64; });
+                                [](Value g) { return g.dtype() == DType::f64; });
   const DType dtype = wide ? DType::f64 : DType::f32;
   auto as = [](Value x, DType type) { return x.dtype() == type ? x : cast(x, type); };
   Value squares;
   for (const Value& g : gradients) {
-    if (!g) fail("a gradient is an empty value", where);
     const Value sum_of_squares = sum(square(as(g, dtype)));
     squares = squares ? squares + sum_of_squares : sum_of_squares;
   }
@@ -236,9 +241,9 @@ Value ParameterUpdate::set_state(const std::string& name, Value next) {
   return next;
 }
 
-Optimizer::Optimizer(LearningRate rate, MakeFormula formula)
+Optimizer::Optimizer(LearningRate rate, MakeFormula formula, std::source_location where)
     : rate_(std::move(rate)), formula_(std::move(formula)) {
-  if (rate_.is_number()) require_not_negative("learning_rate", rate_.number());
+  if (rate_.is_number()) Check{where}.not_negative("learning_rate", rate_.number());
 }
 
 void Optimizer::minimize(Function& f, Value loss, const MinimizeOptions& options,
@@ -301,12 +306,15 @@ void Optimizer::apply(Function& f, const std::vector<const Variable*>& variables
   if (!has_update(f, counter.name)) f.update(counter, next, where);
 }
 
-Sgd::Sgd(const SgdOptions& options) : Optimizer(options.learning_rate, sgd(options)) {}
-Adam::Adam(const AdamOptions& options) : Optimizer(options.learning_rate, adam(options)) {}
-AdamW::AdamW(const AdamWOptions& options) : Optimizer(options.learning_rate, adamw(options)) {}
-RmsProp::RmsProp(const RmsPropOptions& options)
-    : Optimizer(options.learning_rate, rmsprop(options)) {}
-Adagrad::Adagrad(const AdagradOptions& options)
-    : Optimizer(options.learning_rate, adagrad(options)) {}
+Sgd::Sgd(const SgdOptions& options, std::source_location where)
+    : Optimizer(options.learning_rate, sgd(options, {where}), where) {}
+Adam::Adam(const AdamOptions& options, std::source_location where)
+    : Optimizer(options.learning_rate, adam(options, {where}), where) {}
+AdamW::AdamW(const AdamWOptions& options, std::source_location where)
+    : Optimizer(options.learning_rate, adamw(options, {where}), where) {}
+RmsProp::RmsProp(const RmsPropOptions& options, std::source_location where)
+    : Optimizer(options.learning_rate, rmsprop(options, {where}), where) {}
+Adagrad::Adagrad(const AdagradOptions& options, std::source_location where)
+    : Optimizer(options.learning_rate, adagrad(options, {where}), where) {}
 
 }  // namespace adjoint

@@ -24,7 +24,9 @@ namespace adjoint {
 class LearningRate {
  public:
   LearningRate(double rate) : number_(rate) {}  // NOLINT
-  LearningRate(Value rate);                     // NOLINT: throws GraphError for an empty value
+  // Throws GraphError for an empty value.
+  LearningRate(Value rate,  // NOLINT
+               std::source_location where = std::source_location::current());
 
   bool is_number() const { return !schedule_; }
   double number() const { return number_; }
@@ -80,7 +82,8 @@ class Optimizer {
   using Formula = std::function<Value(ParameterUpdate&)>;
   // Makes the formula for all variables of step `t`, an i64[] that counts from 1.
   using MakeFormula = std::function<Formula(Value t)>;
-  Optimizer(LearningRate rate, MakeFormula formula);
+  Optimizer(LearningRate rate, MakeFormula formula,
+            std::source_location where = std::source_location::current());
 
   // Adds the gradients of the loss, a float scalar of f, the variables' updates and the step
   // counter's. A variable that the loss does not depend on is left alone. Throws GraphError where
@@ -110,7 +113,8 @@ struct SgdOptions {
   double weight_decay = 0;
 };
 struct Sgd : Optimizer {
-  explicit Sgd(const SgdOptions& options = {});
+  explicit Sgd(const SgdOptions& options = {},
+               std::source_location where = std::source_location::current());
 };
 
 // g <- g + weight_decay * p
@@ -124,7 +128,8 @@ struct AdamOptions {
   double weight_decay = 0;
 };
 struct Adam : Optimizer {
-  explicit Adam(const AdamOptions& options = {});
+  explicit Adam(const AdamOptions& options = {},
+                std::source_location where = std::source_location::current());
 };
 
 // As Adam, but the weight decay is p <- p - r * weight_decay * p, before and apart from the rest.
@@ -136,7 +141,8 @@ struct AdamWOptions {
   double weight_decay = 1e-2;
 };
 struct AdamW : Optimizer {
-  explicit AdamW(const AdamWOptions& options = {});
+  explicit AdamW(const AdamWOptions& options = {},
+                 std::source_location where = std::source_location::current());
 };
 
 // g <- g + weight_decay * p;  v <- alpha v + (1 - alpha) g^2
@@ -151,7 +157,8 @@ struct RmsPropOptions {
   double weight_decay = 0;
 };
 struct RmsProp : Optimizer {
-  explicit RmsProp(const RmsPropOptions& options = {});
+  explicit RmsProp(const RmsPropOptions& options = {},
+                   std::source_location where = std::source_location::current());
 };
 
 // g <- g + weight_decay * p;  s <- s + g^2 (s begins at initial_accumulator)
@@ -164,7 +171,8 @@ struct AdagradOptions {
   double weight_decay = 0;
 };
 struct Adagrad : Optimizer {
-  explicit Adagrad(const AdagradOptions& options = {});
+  explicit Adagrad(const AdagradOptions& options = {},
+                   std::source_location where = std::source_location::current());
 };
 
 }  // namespace adjoint

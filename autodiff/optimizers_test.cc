@@ -248,7 +248,13 @@ TEST_F(MinimizeTest, Errors) {
 
 TEST(Optimizers, OptionsOutOfRange) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  auto error = [](auto make) { return error_of([&] { make(); }); };
+  // As type_of: each error must name a line of this file.
+  auto error = [](auto make) {
+    return type_of([&] {
+      make();
+      return std::vector<Value>();
+    });
+  };
   EXPECT_EQ(error([] { Sgd({.learning_rate = -1.0}); }),
             "optimizer: learning_rate is out of range: -1");
   EXPECT_EQ(error([] { Sgd({.learning_rate = Value()}); }),
@@ -279,12 +285,14 @@ TEST(Optimizers, ClipByGlobalNorm) {
   const Value z = argument(block, "z", "f64[3]");
   clip_by_global_norm({x, z}, 2, &norm);
   EXPECT_EQ(types_text(norm), "f64[]");
+  const size_t size = block.size();
   auto error = [&](std::vector<Value> gradients, double max_norm) {
     return type_of([&] { return clip_by_global_norm(gradients, max_norm); });
   };
   EXPECT_EQ(error({}, 1), "optimizer: no gradients to clip");
   EXPECT_EQ(error({x, Value()}, 1), "optimizer: a gradient is an empty value");
   EXPECT_EQ(error({x}, 0), "optimizer: the norm is clipped to 0");
+  EXPECT_EQ(block.size(), size);  // nothing is half built
 }
 
 std::string schedule(Value (*build)(Value step)) {
