@@ -156,7 +156,7 @@ LayerSpec dropout(std::string name, double rate, Where where) {
     }
     return [rate, path = b.path()](const LayerContext& c, Value x) {
       if (!c.training()) return x;
-      if (!c.key) throw GraphError("dropout '" + path + "': training gives no key in its context");
+      if (!c.key) throw GraphError("training gives no key in its context");
       return adjoint::dropout(x, c.key, rate, stream_of(path));
     };
   });

@@ -227,13 +227,19 @@ TEST(Layers, OtherErrors) {
   const Sequential drop(m, Type::parse("f32[b,4]"), {layers::dropout("drop")});
   Function& f = m.function("f");
   const Value x = f.argument("x", drop.input());
-  EXPECT_NE(error_of([&] {
-              drop.apply({f, Mode::training}, x);
-            }).find("dropout 'drop': training gives no key in its context"),
-            std::string::npos);
-  EXPECT_EQ(error_of([&] { drop.apply({m.function("g")}, x); }),
-            "layers: the input is no value of 'g'");
-  EXPECT_EQ(error_of([&] { drop.apply({f}, Value()); }), "layers: the input is no value of 'f'");
+  EXPECT_EQ(type_of([&] {
+              return drop.apply({f, Mode::training}, x);
+            }),
+            "layer 'drop': training gives no key in its context");
+  Function& g = m.function("g");
+  EXPECT_EQ(type_of([&] { return drop.apply({g}, x); }), "layers: the input is no value of 'g'");
+  EXPECT_EQ(type_of([&] { return drop.apply({f}, Value()); }),
+            "layers: the input is no value of 'f'");
+  // Not what it was built for.
+  const Sequential product(m, Type::parse("f32[b,4]"), {layers::dense("product", 2)});
+  const Value wide = f.argument("wide", Type::parse("f32[b,5]"));
+  EXPECT_EQ(type_of([&] { return product.apply({f}, wide); }),
+            "layer 'product': matmul: inner dimensions differ: f32[b,5] x f32[4,2] (5 and 4)");
   const Sequential norm(m, Type::parse("f32[b,4]"), {layers::batch_norm("bn")});
   norm.apply({f, Mode::training}, x);
   EXPECT_NE(error_of([&] {

@@ -90,13 +90,20 @@ const Type& Sequential::output() const {
   return summary_.empty() ? input_ : summary_.back().output;
 }
 
-Value Sequential::apply(const LayerContext& context, Value x) const {
+Value Sequential::apply(const LayerContext& context, Located input) const {
+  Value x = input;
   if (!x || &x.block() != &context.function) {
-    throw GraphError("layers: the input is no value of '" + context.function.name() + "'");
+    throw GraphError("layers: the input is no value of '" + context.function.name() +
+                     "'\n  built at " +
+                     to_text(SourceLine{input.where.file_name(), input.where.line()}));
   }
   for (size_t i = 0; i < layers_.size(); ++i) {
     const OriginScope scope(context.function, specs_[i].name, specs_[i].where);
-    x = layers_[i](context, x);
+    try {
+      x = layers_[i](context, x);
+    } catch (const GraphError& error) {
+      throw layer_error(specs_[i], error);
+    }
   }
   return x;
 }

@@ -44,7 +44,7 @@ class Sequential {
   // Adds the layers' nodes to the context's function, each under its layer's name and line. In
   // training, also the updates of running statistics: at most once in one function. Throws
   // GraphError as the ops do.
-  Value apply(const LayerContext& context, Value x) const;
+  Value apply(const LayerContext& context, Located x) const;
 
  private:
   void build(Module& module, const std::string& path);
