@@ -26,11 +26,7 @@ std::string shortened(std::string text) {
   return text;
 }
 
-const GradientOrigin* gradient_of(const Node& node) {
-  return node.origin->empty() ? nullptr : node.origin->front().from.get();
-}
-
-std::string label(const Node& node) {
+std::string label(const Node& node, TextMode mode) {
   std::string text = "%" + std::to_string(node.number) + " " + std::string(node.op->name);
   for (const auto& nested : node.blocks) {
     std::string ops;
@@ -44,7 +40,8 @@ std::string label(const Node& node) {
     text += "\n" + shortened(attributes);
   }
   for (const Type& type : node.types) text += "\n" + to_text(type);
-  const bool scoped = !node.origin->empty() && !node.origin->front().scope.empty();
+  const bool scoped =
+      mode == TextMode::full && !node.origin->empty() && !node.origin->front().scope.empty();
   return scoped ? text + "\n" + node.origin->front().scope : text;
 }
 
@@ -57,8 +54,12 @@ class DotWriter {
     line("digraph " + quoted(function_.name()) + " {");
     line("  node [shape=box, fontname=\"Helvetica\"];");
     leaves();
-    cluster("forward", "color=gray", false);
-    cluster("gradient", "color=steelblue, style=dashed", true);
+    if (options_.mode == TextMode::structural) {
+      text_ += boxes(false);
+    } else {
+      cluster("forward", "color=gray", false);
+      cluster("gradient", "color=steelblue, style=dashed", true);
+    }
     edges();
     ends();
     line("}");
@@ -69,6 +70,10 @@ class DotWriter {
   void line(const std::string& text) { text_ += text + "\n"; }
   static std::string name(ValueId id) { return "n" + std::to_string(id.node); }
   int32_t size() const { return static_cast<int32_t>(function_.size()); }
+  const GradientOrigin* gradient_of(const Node& node) const {
+    if (options_.mode == TextMode::structural || node.origin->empty()) return nullptr;
+    return node.origin->front().from.get();
+  }
 
   void leaves() {
     for (int32_t i = 0; i < size(); ++i) {
@@ -81,14 +86,20 @@ class DotWriter {
     }
   }
 
-  void cluster(const std::string& title, const std::string& style, bool gradient) {
+  // The nodes that came from gradients, or the others.
+  std::string boxes(bool gradient) const {
     std::string body;
     for (int32_t i = 0; i < size(); ++i) {
       const Node& node = function_.node(i);
       if (node.op->traits.leaf || (gradient_of(node) != nullptr) != gradient) continue;
-      body += "    " + name({i, 0}) + " [label=" + quoted(label(node)) +
+      body += "    " + name({i, 0}) + " [label=" + quoted(label(node, options_.mode)) +
               (gradient ? ", style=filled, fillcolor=lightblue" : "") + "];\n";
     }
+    return body;
+  }
+
+  void cluster(const std::string& title, const std::string& style, bool gradient) {
+    const std::string body = boxes(gradient);
     if (body.empty()) return;
     line("  subgraph cluster_" + title + " {");
     line("    graph [label=\"" + title + "\", " + style + "];");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "graph/module.h"
+#include "graph/printer.h"
 
 namespace adjoint {
 
@@ -13,6 +14,7 @@ struct DotOptions {
   // Whether the function is as the user and the gradient pass built it: only then do gradient
   // origins, which hold numbers of that function, lead to nodes of this one.
   bool as_built = true;
+  TextMode mode = TextMode::full;  // structural: no scopes, no clusters, no dashed edges
 };
 
 // One box for each node: number, op, attributes (shortened), types and scope, in a cluster

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "graph/dot.h"
@@ -71,6 +73,15 @@ TEST(Dot, LinksNoNumbersOfAnotherFunction) {
   EXPECT_EQ(text.find("label=\"split\""), std::string::npos);
 }
 
+TEST(Dot, StructuralModeSaysNothingOfOrigins) {
+  const std::string text = to_dot(*parse()->functions()[0], {.mode = TextMode::structural});
+  EXPECT_THAT(text, testing::HasSubstr("n2 [label=\"%0 add\\nf32[2]\"];"));
+  EXPECT_THAT(text, testing::HasSubstr("n4 [label=\"%2 region\\n[neg]\\nf32[1]\"];"));
+  for (const char* part : {"conv1", "cluster", "dashed", "lightblue"}) {
+    EXPECT_THAT(text, testing::Not(testing::HasSubstr(part)));
+  }
+}
+
 TEST(Dot, EscapesAndShortens) {
   Module module("m");
   Function& f = module.function("f");
@@ -115,6 +126,19 @@ TEST(Json, SaysEverything) {
     "updates": [{"variable": "w", "value": "%0"}],
     "results": [{"name": "loss", "value": "%2"}, {"name": "second", "value": "%3"}]})json"));
   EXPECT_EQ(nlohmann::json::parse(to_json(*parse()->functions()[0])), json["functions"][0]);
+}
+
+TEST(Json, StructuralModeLeavesOriginsOut) {
+  const std::string full = to_json(*parse()), text = to_json(*parse(), TextMode::structural);
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("\"origin\"")));
+  // Nothing else is missing.
+  nlohmann::json without = nlohmann::json::parse(full);
+  const std::function<void(nlohmann::json&)> drop = [&](nlohmann::json& json) {
+    if (json.is_object()) json.erase("origin");
+    if (json.is_structured()) std::for_each(json.begin(), json.end(), drop);
+  };
+  drop(without);
+  EXPECT_EQ(nlohmann::json::parse(text), without);
 }
 
 TEST(Json, SurvivesBytesThatAreNotUtf8) {

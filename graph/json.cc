@@ -34,15 +34,15 @@ Json origin_json(const Origin& origin) {
   return list;
 }
 
-Json leaf_json(const Node& node) {
-  return {{"name", leaf_name(node)},
-          {"type", to_text(node.types[0])},
-          {"origin", origin_json(node.origin)}};
+Json leaf_json(const Node& node, TextMode mode) {
+  Json json = {{"name", leaf_name(node)}, {"type", to_text(node.types[0])}};
+  if (mode == TextMode::full) json["origin"] = origin_json(node.origin);
+  return json;
 }
 
-void add_body(Json& json, const Block& block);
+void add_body(Json& json, const Block& block, TextMode mode);
 
-Json node_json(const Block& block, const Node& node) {
+Json node_json(const Block& block, const Node& node, TextMode mode) {
   Json json = {{"number", node.number}, {"op", node.op->name}, {"version", node.op->version}};
   Json operands = Json::array();
   for (ValueId id : node.operands) operands.push_back(value_text(block, id));
@@ -53,16 +53,16 @@ Json node_json(const Block& block, const Node& node) {
   Json types = Json::array();
   for (const Type& type : node.types) types.push_back(to_text(type));
   json["types"] = std::move(types);
-  json["origin"] = origin_json(node.origin);
+  if (mode == TextMode::full) json["origin"] = origin_json(node.origin);
   for (const auto& nested : node.blocks) {
     Json body = Json::object();
-    add_body(body, *nested);
+    add_body(body, *nested, mode);
     json["blocks"].push_back(std::move(body));
   }
   return json;
 }
 
-void add_body(Json& json, const Block& block) {
+void add_body(Json& json, const Block& block, TextMode mode) {
   const auto* function = dynamic_cast<const Function*>(&block);
   json["arguments"] = Json::array();
   if (function != nullptr) json["reads"] = Json::array();
@@ -70,11 +70,11 @@ void add_body(Json& json, const Block& block) {
   for (int32_t i = 0; i < static_cast<int32_t>(block.size()); ++i) {
     const Node& node = block.node(i);
     if (node.op == &kArgument) {
-      json["arguments"].push_back(leaf_json(node));
+      json["arguments"].push_back(leaf_json(node, mode));
     } else if (node.op->traits.leaf) {
-      json["reads"].push_back(leaf_json(node));
+      json["reads"].push_back(leaf_json(node, mode));
     } else {
-      json["nodes"].push_back(node_json(block, node));
+      json["nodes"].push_back(node_json(block, node, mode));
     }
   }
   if (function != nullptr) {
@@ -90,9 +90,9 @@ void add_body(Json& json, const Block& block) {
   }
 }
 
-Json function_json(const Function& function) {
+Json function_json(const Function& function, TextMode mode) {
   Json json = {{"name", function.name()}};
-  add_body(json, function);
+  add_body(json, function, mode);
   return json;
 }
 
@@ -103,7 +103,7 @@ std::string dump(const Json& json) {
 
 }  // namespace
 
-std::string to_json(const Module& module) {
+std::string to_json(const Module& module, TextMode mode) {
   Json json = {{"adjoint", kTextVersion}, {"module", module.name()}};
   json["variables"] = Json::array();
   for (const auto& v : module.variables()) {
@@ -118,11 +118,13 @@ std::string to_json(const Module& module) {
   }
   json["functions"] = Json::array();
   for (const auto& function : module.functions()) {
-    json["functions"].push_back(function_json(*function));
+    json["functions"].push_back(function_json(*function, mode));
   }
   return dump(json);
 }
 
-std::string to_json(const Function& function) { return dump(function_json(function)); }
+std::string to_json(const Function& function, TextMode mode) {
+  return dump(function_json(function, mode));
+}
 
 }  // namespace adjoint

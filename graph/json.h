@@ -17,18 +17,20 @@
 //      "results": [{"name": "loss", "value": "%5"}]}]}
 //
 // Values, types and attributes are written as in the text dump; attributes at their defaults, and
-// parts of an origin that are unknown, are left out, and so is an empty "blocks". The writer only
+// parts of an origin that are unknown, are left out, and so is an empty "blocks"; the structural
+// mode leaves out every "origin". The writer only
 // writes: models are kept as text dumps.
 #pragma once
 
 #include <string>
 
 #include "graph/module.h"
+#include "graph/printer.h"
 
 namespace adjoint {
 
-std::string to_json(const Module& module);
+std::string to_json(const Module& module, TextMode mode = TextMode::full);
 // One element of "functions" alone.
-std::string to_json(const Function& function);
+std::string to_json(const Function& function, TextMode mode = TextMode::full);
 
 }  // namespace adjoint

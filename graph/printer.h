@@ -15,9 +15,15 @@
 //   variable NAME : TYPE = INITIALIZER [not_trainable]
 //   resource NAME : TYPE
 //   function NAME(NAME: TYPE, ...) { STATEMENTS }
-//   read NAME [: TYPE]                 a variable or resource; TYPE where it is not the declared
-//   one %N = OP[@VERSION](VALUE, ...) [{FIELD=TEXT, ...}] : TYPE, ... [{ BLOCKS }] block(NAME:
-//   TYPE, ...) { STATEMENTS } update NAME <- VALUE return NAME=VALUE, ...
+//   read NAME [: TYPE]           (a variable or resource; TYPE where it is not the declared one)
+//
+//   %N = OP[@VERSION](VALUE, ...) [{FIELD=TEXT, ...}] : TYPE, ... [{ BLOCKS }]
+//
+//   block(NAME: TYPE, ...) { STATEMENTS }
+//
+//   update NAME <- VALUE
+//
+//   return NAME=VALUE, ...
 //
 // A VALUE is the name of an argument, variable or resource, %N for the output of line N, or %N.K
 // for output K of a line with several. Versions other than 1 and attributes other than the defaults

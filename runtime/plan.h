@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "graph/module.h"
+#include "graph/printer.h"
 #include "runtime/kernel.h"
 
 namespace adjoint {
@@ -122,13 +123,14 @@ KernelChoices kernel_choices(const Plan& plan);
 std::string request_key(const KernelRequest& request);
 KernelRequest make_request(const Block& block, int32_t node);  // throws GraphError for symbols
 
-// Tables for people: launches with shapes and the user's lines, buffers with lifetimes, sums.
-std::string to_text(const Plan& plan);
+// Tables for people: launches with shapes and (in full mode) the user's lines, buffers with
+// lifetimes, sums.
+std::string to_text(const Plan& plan, TextMode mode = TextMode::full);
 
 inline constexpr int kPlanVersion = 1;
 // Everything, the function as text included. `plan_from_json` reads it back; throws PlanError for
 // text that is no plan or of another version. It checks the form only: see runtime/plan_verifier.h.
-std::string plan_to_json(const Plan& plan, int indent = -1);
+std::string plan_to_json(const Plan& plan, int indent = -1, TextMode mode = TextMode::full);
 Plan plan_from_json(std::string_view json, const OpSet& ops);
 
 }  // namespace adjoint

@@ -161,13 +161,18 @@ class PlanReader {
 
 }  // namespace
 
-std::string plan_to_json(const Plan& plan, int indent) {
+std::string plan_to_json(const Plan& plan, int indent, TextMode mode) {
   const Function& function = *plan.function;
-  Json json = {{"adjoint_plan", kPlanVersion},    {"device", plan.device},
-               {"bindings", Json::object()},      {"arena_bytes", plan.arena_bytes()},
-               {"peak_bytes", plan.peak_bytes()}, {"module", declarations(function)},
-               {"function", to_text(function)},   {"storages", Json::array()},
-               {"buffers", Json::array()},        {"launches", Json::array()}};
+  Json json = {{"adjoint_plan", kPlanVersion},
+               {"device", plan.device},
+               {"bindings", Json::object()},
+               {"arena_bytes", plan.arena_bytes()},
+               {"peak_bytes", plan.peak_bytes()},
+               {"module", declarations(function)},
+               {"function", to_text(function, mode)},
+               {"storages", Json::array()},
+               {"buffers", Json::array()},
+               {"launches", Json::array()}};
   for (const auto& [symbol, value] : plan.bindings) json["bindings"][symbol] = value;
   for (const auto& storage : plan.storages) json["storages"].push_back(json_of(storage, function));
   for (const auto& buffer : plan.buffers) json["buffers"].push_back(json_of(buffer, function));

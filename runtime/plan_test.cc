@@ -85,6 +85,18 @@ TEST(Plan, TableShowsLaunchesBuffersAndMemory) {
   }
 }
 
+TEST(Plan, StructuralModeSaysNoLines) {
+  Module module("m");
+  build(module);
+  const Plan plan = small_plan(module);
+  const std::string text = to_text(plan, TextMode::structural);
+  EXPECT_NE(text.find("test.check"), std::string::npos) << text;
+  EXPECT_EQ(text.find("plan_test.cc"), std::string::npos) << text;
+  const std::string json = plan_to_json(plan, -1, TextMode::structural);
+  EXPECT_EQ(json.find("plan_test.cc"), std::string::npos) << json;
+  EXPECT_EQ(plan_from_json(json, ops()).launches.size(), plan.launches.size());
+}
+
 TEST(Plan, MemoryIsTheSumOfStorages) {
   Module module("m");
   build(module);

@@ -83,19 +83,21 @@ std::string heading(const Plan& plan) {
   return text + " peak " + bytes_text(static_cast<double>(plan.peak_bytes())) + "\n";
 }
 
-std::string launch_table(const Plan& plan) {
+std::string launch_table(const Plan& plan, TextMode mode) {
   const Function& function = *plan.function;
   const auto buffer = [&](int32_t id) { return "#" + std::to_string(id); };
+  const bool full = mode == TextMode::full;
   Table table({"launch", "node", "kernel", "stream", "waits", "in", "out", "workspace", "work",
-               "moved", "built at"});
+               "moved", full ? "built at" : ""});
   for (size_t i = 0; i < plan.launches.size(); ++i) {
     const Launch& l = plan.launches[i];
-    table.add({std::to_string(i), l.is_copy() ? "" : value_text(function, {l.node, 0}), l.kernel,
-               std::to_string(l.stream), join(l.waits, [](int32_t w) { return std::to_string(w); }),
-               join(l.inputs, buffer), join(l.outputs, buffer),
-               l.workspace_bytes == 0 ? "" : bytes_text(static_cast<double>(l.workspace_bytes)),
-               flops_text(l.flops), bytes_text(l.bytes),
-               l.is_copy() ? "" : adjoint::to_text(line_of(function.node(l.node).origin))});
+    table.add(
+        {std::to_string(i), l.is_copy() ? "" : value_text(function, {l.node, 0}), l.kernel,
+         std::to_string(l.stream), join(l.waits, [](int32_t w) { return std::to_string(w); }),
+         join(l.inputs, buffer), join(l.outputs, buffer),
+         l.workspace_bytes == 0 ? "" : bytes_text(static_cast<double>(l.workspace_bytes)),
+         flops_text(l.flops), bytes_text(l.bytes),
+         l.is_copy() || !full ? "" : adjoint::to_text(line_of(function.node(l.node).origin))});
   }
   return table.to_text();
 }
@@ -119,8 +121,8 @@ std::string buffer_table(const Plan& plan) {
 
 }  // namespace
 
-std::string to_text(const Plan& plan) {
-  return heading(plan) + "\n" + launch_table(plan) + "\n" + buffer_table(plan);
+std::string to_text(const Plan& plan, TextMode mode) {
+  return heading(plan) + "\n" + launch_table(plan, mode) + "\n" + buffer_table(plan);
 }
 
 }  // namespace adjoint
