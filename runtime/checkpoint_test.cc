@@ -1,6 +1,7 @@
 #include "runtime/checkpoint.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -312,6 +313,19 @@ TEST_F(CheckpointTest, FoldersAndMissingFolders) {
               write_checkpoint(checkpoint(1), nowhere, ops);
             }).find("No such file or directory"),
             std::string::npos);
+}
+
+// A device given by mistake must not be replaced.
+TEST_F(CheckpointTest, WhatIsNoPlainFileIsLeftAlone) {
+  FileOps ops;
+  const std::string pipe = (folder / "pipe").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& there : {pipe, folder.string()}) {
+    EXPECT_NE(error_of([&] { write_checkpoint(checkpoint(1), there, ops); }).find("no plain file"),
+              std::string::npos);
+  }
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_FALSE(fs::exists(pipe + ".tmp"));
 }
 
 TEST_F(CheckpointTest, EveryFailingCallLeavesAWholeCheckpoint) {

@@ -85,11 +85,16 @@ int FileOps::remove(const std::string& path) { return ::unlink(path.c_str()); }
 
 void write_file_safely(const std::string& path, std::span<const std::span<const std::byte>> pieces,
                        FileOps& ops, const std::function<bool()>& keep_previous) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored)) {
+    throw DataError("'" + path + "' is there and no plain file");
+  }
   NewFile file(path + ".tmp", ops);
   for (std::span<const std::byte> piece : pieces) file.write(piece);
   file.finish();
   const std::string previous = path + ".previous";
-  if (keep_previous() && ops.rename(path, previous) != 0) fail("rename to", previous);
+  if (keep_previous && keep_previous() && ops.rename(path, previous) != 0)
+    fail("rename to", previous);
   file.rename_to(path);
   const auto folder = std::filesystem::path(path).parent_path();
   if (ops.sync_folder(folder.empty() ? "." : folder.string()) != 0) fail("sync", folder.string());

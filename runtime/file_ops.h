@@ -1,6 +1,7 @@
 // Writing a file so that a crash at any moment leaves the old one or the new one whole.
 //
-//   write_file_safely("model.checkpoint", pieces, FileOps(), {});
+//   FileOps ops;
+//   write_file_safely("train.dot", pieces, ops);
 //
 // FileOps are the system calls that this takes; tests make them fail.
 #pragma once
@@ -31,8 +32,9 @@ class FileOps {
 // Writes the pieces one after the other to `path`.tmp and syncs it, renames `path` to
 // `path`.previous where `keep_previous` says so, renames the new file to `path`, and syncs the
 // folder. At every moment `path` or `path`.previous is whole, if it was before. Throws DataError
-// naming the call that failed; the temporary file is removed then.
+// naming the call that failed; the temporary file is removed then. What is there and no plain file
+// (a device, a folder) is left alone: DataError.
 void write_file_safely(const std::string& path, std::span<const std::span<const std::byte>> pieces,
-                       FileOps& ops, const std::function<bool()>& keep_previous);
+                       FileOps& ops, const std::function<bool()>& keep_previous = {});
 
 }  // namespace adjoint
