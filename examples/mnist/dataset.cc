@@ -38,7 +38,8 @@ constexpr std::string_view kHint =
 fs::path locate(const fs::path& folder, std::string_view name) {
   for (const char* ending : {"", ".gz"}) {
     fs::path path = folder / (std::string(name) + ending);
-    if (fs::is_regular_file(path)) return path;
+    std::error_code unreadable;
+    if (fs::is_regular_file(path, unreadable)) return path;
   }
   return {};
 }

@@ -21,7 +21,8 @@ constexpr uint8_t kUnsignedByte = 0x08;
 }  // namespace
 
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) fail(path.string(), "is a folder, not a file");
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) fail(path.string(), "is a folder, not a file");
   errno = 0;
   // gzread passes plain files through unchanged.
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
