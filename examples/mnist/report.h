@@ -2,16 +2,16 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json_fwd.hpp>
 
 namespace adjoint::mnist {
 
-// Appends lines to a file, each flushed at once, so that a run that is stopped leaves whole lines.
+// Appends lines to a file, each whole or not at all, and on the disk's way at once.
 class Report {
  public:
   Report() = default;  // writes nothing
-  // Begins the file anew, or appends to it. Throws DataError where it cannot be opened.
+  // Begins the file anew, or goes on after its last whole line. Throws DataError where it cannot be
+  // opened.
   Report(const std::filesystem::path& path, bool append);
 
   // Throws DataError where the line cannot be written whole.
@@ -19,7 +19,6 @@ class Report {
 
  private:
   std::filesystem::path path_;
-  std::ofstream file_;
 };
 
 }  // namespace adjoint::mnist
