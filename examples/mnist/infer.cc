@@ -20,7 +20,8 @@ struct Trained {
   explicit Trained(const Settings& settings)
       : info(read_checkpoint_info(settings.checkpoint)),
         model(info.model),
-        trainer(model, choose_device(settings).device, {.batch = info.batch}) {
+        trainer(model, choose_device(settings).device,
+                {.batch = info.batch, .kernels = info.kernels}) {
     load_checkpoint(settings.checkpoint, trainer);
   }
 };
@@ -34,6 +35,17 @@ void print_confusion(const std::vector<std::vector<int64_t>>& counts) {
     for (int64_t count : counts[label]) std::printf("%6lld", static_cast<long long>(count));
     std::printf("\n");
   }
+}
+
+Digits load_test(const DataSource& source, const ModelOptions& model) {
+  Digits test = load_digits(source, Split::test);
+  if (test.rows == model.rows && test.columns == model.columns) return test;
+  auto size = [](int64_t rows, int64_t columns) {
+    return std::to_string(rows) + "x" + std::to_string(columns);
+  };
+  throw DataError("the model is for images of " + size(model.rows, model.columns) +
+                  " pixels, those in " + source.folder.string() + " have " +
+                  size(test.rows, test.columns));
 }
 
 std::vector<uint8_t> test_image(const Settings& settings, const Digits& digits) {
@@ -51,7 +63,7 @@ std::vector<uint8_t> test_image(const Settings& settings, const Digits& digits) 
 int run_eval(const Settings& settings) {
   Trained trained(settings);
   const DataSource source = locate_data(settings);
-  const Digits test = load_digits(source, Split::test);
+  const Digits test = load_test(source, trained.info.model);
   trained.trainer.bind_test(test);
   std::vector<std::vector<int64_t>> confusion;
   const Score score = trained.trainer.evaluate(&confusion);
@@ -66,7 +78,7 @@ int run_predict(const Settings& settings) {
   const int64_t rows = trained.info.model.rows, columns = trained.info.model.columns;
   std::vector<uint8_t> image;
   if (settings.image.empty()) {
-    const Digits test = load_digits(locate_data(settings), Split::test);
+    const Digits test = load_test(locate_data(settings), trained.info.model);
     image = test_image(settings, test);
     std::printf("test image %lld, label %d\n", static_cast<long long>(settings.index),
                 test.labels[settings.index]);

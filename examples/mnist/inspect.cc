@@ -1,15 +1,15 @@
 // The subcommands that show what would run: summary and dump.
+#include <cstddef>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
+#include <span>
 
 #include "examples/mnist/commands.h"
 #include "examples/mnist/setup.h"
 #include "examples/mnist/summary.h"
 #include "graph/dot.h"
-#include "graph/error.h"
 #include "graph/json.h"
 #include "graph/printer.h"
+#include "runtime/file_ops.h"
 #include "runtime/optimize.h"
 #include "runtime/planner.h"
 
@@ -19,29 +19,39 @@ namespace {
 // MNIST's own counts; a dump needs no data.
 constexpr int64_t kTrainCount = 60000;
 
-std::string function_text(const Function& function, const Settings& settings) {
-  if (settings.format == "dot") return to_dot(function);
-  if (settings.format == "json") return to_json(function);
-  return to_module_text(function, settings.structural ? TextMode::structural : TextMode::full);
+TextMode mode_of(const Settings& settings) {
+  return settings.structural ? TextMode::structural : TextMode::full;
+}
+
+std::string function_text(const Function& function, const Settings& settings, bool as_built) {
+  const TextMode mode = mode_of(settings);
+  if (settings.format == "dot") return to_dot(function, {.as_built = as_built, .mode = mode});
+  if (settings.format == "json") return to_json(function, mode);
+  return to_module_text(function, mode);
 }
 
 std::string plan_text(const Function& optimized, const Settings& settings) {
   const ChosenDevice chosen = choose_device(settings);
   const Plan plan = make_plan(optimized, {{"batch", settings.batch}, {"train_count", kTrainCount}},
                               *chosen.device);
-  if (settings.format == "dot") return to_dot(*plan.function);
-  return settings.format == "json" ? plan_to_json(plan, 1) : to_text(plan);
+  if (settings.format == "dot") return function_text(*plan.function, settings, false);
+  const TextMode mode = mode_of(settings);
+  return settings.format == "json" ? plan_to_json(plan, 1, mode) : to_text(plan, mode);
 }
 
 std::string dump_text(const Settings& settings) {
   const MnistModel model({.network = settings.model});
-  if (settings.what == "forward") return function_text(model.evaluate(), settings);
-  if (settings.what == "gradient") return function_text(model.train(), settings);
+  if (settings.what == "forward") return function_text(model.evaluate(), settings, true);
+  if (settings.what == "gradient") return function_text(model.train(), settings, true);
   const auto optimized = optimize(model.train());
-  if (settings.what == "optimized") {
-    return function_text(*optimized.function, settings);
-  }
+  if (settings.what == "optimized") return function_text(*optimized.function, settings, false);
   return plan_text(*optimized.function, settings);
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(text));
+  FileOps ops;
+  write_file_safely(path, std::span(&bytes, 1), ops);
 }
 
 }  // namespace
@@ -56,13 +66,10 @@ int run_dump(const Settings& settings) {
   std::string text = dump_text(settings);
   if (text.empty() || text.back() != '\n') text += '\n';
   if (settings.out.empty()) {
-    std::cout << text << std::flush;
-    if (!std::cout) throw DataError("cannot write to standard output");
-    return 0;
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  } else {
+    write_file(settings.out, text);
   }
-  std::ofstream file(settings.out, std::ios::binary);
-  file << text << std::flush;
-  if (!file) throw DataError("cannot write " + settings.out.string());
   return 0;
 }
 
