@@ -1,4 +1,8 @@
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -31,12 +35,20 @@ bool checkpoint_exists(const std::filesystem::path& path) {
   return std::filesystem::exists(path) || std::filesystem::exists(path.string() + ".previous");
 }
 
+void require_writable(const std::filesystem::path& path) {
+  const auto parent = path.parent_path();
+  const auto folder = (parent.empty() ? "." : parent) / "";
+  if (access(folder.c_str(), W_OK) == 0) return;
+  throw DataError("cannot write " + path.string() + ": " + std::strerror(errno));
+}
+
 void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                      const CheckpointInfo& info) {
   const Json notes = {{"network", info.model.network}, {"rows", info.model.rows},
                       {"columns", info.model.columns}, {"learning_rate", info.model.learning_rate},
                       {"batch", info.batch},           {"limit", info.limit},
-                      {"data", info.data_name},        {"kernels", info.kernels}};
+                      {"data", info.data_name},        {"images", info.images},
+                      {"kernels", info.kernels}};
   adjoint::save_checkpoint(trainer.state(), {{kNotes, notes.dump()}}, path);
 }
 
@@ -51,6 +63,7 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
             .batch = notes.at("batch"),
             .limit = notes.at("limit"),
             .data_name = notes.at("data"),
+            .images = notes.at("images"),
             .kernels = notes.at("kernels")};
   } catch (const std::exception&) {
     throw DataError(path.string() + ": is a checkpoint, but not of this program");

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "examples/mnist/commands.h"
+#include "graph/error.h"
 
 namespace adjoint::mnist {
 namespace {
@@ -47,8 +48,10 @@ void add_train(CLI::App& app, Settings& s) {
   app.add_option("--limit", s.limit, "Train on the first N images only; 0: all")
       ->check(CLI::Range(int64_t{0}, int64_t{1000000000}))
       ->capture_default_str();
-  app.add_option("--checkpoint", s.checkpoint, "File to save to after every epoch");
-  app.add_flag("--resume", s.resume, "Go on from the checkpoint, if there is one");
+  auto* checkpoint =
+      app.add_option("--checkpoint", s.checkpoint, "File to save to after every epoch");
+  app.add_flag("--resume", s.resume, "Go on from the checkpoint, if there is one")
+      ->needs(checkpoint);
   app.add_option("--report", s.report, "File for one JSON object a line: epochs, then totals");
   app.add_flag("--profile", s.profile, "Show the time of each kernel at the end");
 }
@@ -78,7 +81,7 @@ void add_dump(CLI::App& app, Settings& s) {
   app.add_option("--batch", s.batch, "The plan's batch size")
       ->check(CLI::Range(int64_t{1}, int64_t{60000}))
       ->capture_default_str();
-  app.add_flag("--structural", s.structural, "Leave out lines and provenance (text)");
+  app.add_flag("--structural", s.structural, "Leave out lines and provenance (of functions)");
   app.add_option("--out", s.out, "File to write to (default: standard output)");
 }
 
@@ -114,7 +117,11 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }
-  return command(settings);
+  const int code = command(settings);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+    throw DataError("cannot write to standard output");
+  }
+  return code;
 }
 
 }  // namespace

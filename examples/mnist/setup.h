@@ -31,11 +31,14 @@ struct CheckpointInfo {
   int64_t batch = 128;
   int64_t limit = 0;
   std::string data_name;
+  int64_t images = 0;  // trained on
   KernelChoices kernels;
 };
 
 // Whether there is a checkpoint, or the one before it.
 bool checkpoint_exists(const std::filesystem::path& path);
+// Throws DataError where no file could be written there: better before the training than after it.
+void require_writable(const std::filesystem::path& path);
 // Saves the trainer's state, whole or not at all. Throws DataError.
 void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                      const CheckpointInfo& info);

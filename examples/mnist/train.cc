@@ -34,9 +34,6 @@ KernelChoices choices_of(const Trainer& trainer) {
 class Training {
  public:
   explicit Training(const Settings& settings) : settings_(settings) {
-    if (settings.resume && settings.checkpoint.empty()) {
-      throw DataError("--resume needs --checkpoint FILE");
-    }
     info_ = {.model = {.network = settings.model, .learning_rate = settings.learning_rate},
              .batch = settings.batch,
              .limit = settings.limit};
@@ -50,42 +47,52 @@ class Training {
   int run() {
     prepare();
     const InterruptScope interrupts;
+    show_beginning();
     while (trainer_->epoch() < settings_.epochs) {
       const EpochResult epoch = run_epoch();
       if (!epoch.finished) return interrupted();
       finish_epoch(epoch);
     }
+    if (images_ == 0) show_done();
     if (settings_.profile) std::printf("\n%s", profiler_.to_text().c_str());
     report_.write(totals());
     return 0;
   }
 
  private:
+  template <typename T>
+  void require_same(const std::string& option, const T& old, const T& now) const {
+    if (old == now) return;
+    throw DataError("the checkpoint " + settings_.checkpoint.string() + " was trained with " +
+                    option + " " + Json(old).dump() + "; resume with the same");
+  }
+
   void require_same_run() const {
     const auto& old = *resumed_;
-    auto require = [&](bool same, const std::string& what) {
-      if (same) return;
-      throw DataError("the checkpoint " + settings_.checkpoint.string() + " was trained with " +
-                      what + "; resume with the same");
-    };
-    require(old.model.network == settings_.model, "--model " + old.model.network);
-    require(old.batch == settings_.batch, "--batch " + std::to_string(old.batch));
-    require(old.limit == settings_.limit, "--limit " + std::to_string(old.limit));
-    require(old.model.learning_rate == settings_.learning_rate,
-            "--lr " + Json(old.model.learning_rate).dump());
+    require_same("--model", old.model.network, settings_.model);
+    require_same("--batch", old.batch, settings_.batch);
+    require_same("--limit", old.limit, settings_.limit);
+    require_same("--lr", old.model.learning_rate, settings_.learning_rate);
+  }
+
+  void require_same_data(const DataSource& source, int64_t images) const {
+    if (resumed_->data_name == source.name && resumed_->images == images) return;
+    throw DataError("the checkpoint was trained on " + std::to_string(resumed_->images) +
+                    " images of " + resumed_->data_name + ", these are " + std::to_string(images) +
+                    " of " + source.name);
   }
 
   void prepare() {
     chosen_ = choose_device(settings_);
-    const DataSource source = locate_data(settings_);
-    if (resumed_ && resumed_->data_name != source.name) {
-      throw DataError("the checkpoint was trained on " + resumed_->data_name + ", this is " +
-                      source.name);
-    }
-    info_.data_name = source.name;
-    Digits train = load_digits(source, Split::train);
+    if (!settings_.checkpoint.empty()) require_writable(settings_.checkpoint);
+    source_ = locate_data(settings_);
+    Digits train = load_digits(source_, Split::train);
     if (info_.limit > 0) train.limit(info_.limit);
-    const Digits test = load_digits(source, Split::test);
+    const Digits test = load_digits(source_, Split::test);
+    if (resumed_) require_same_data(source_, train.count);
+    info_.data_name = source_.name;
+    info_.images = train.count;
+    test_count_ = test.count;
     info_.model.rows = train.rows;
     info_.model.columns = train.columns;
 
@@ -100,17 +107,18 @@ class Training {
     info_.kernels = choices_of(*trainer_);
     if (resumed_) {
       load_checkpoint(settings_.checkpoint, *trainer_);
+      require_same("--seed", trainer_->seed(), settings_.seed);
     } else {
       trainer_->initialize(settings_.seed);
     }
     report_ = Report(settings_.report, resumed_.has_value());
-    show_beginning(source, train.count, test.count);
   }
 
-  void show_beginning(const DataSource& source, int64_t train, int64_t test) const {
+  void show_beginning() const {
     std::printf("%s\n", layer_table(model_->network()).c_str());
-    std::printf("data    %s, %s training and %s test images (%s)\n", source.name.c_str(),
-                with_commas(train).c_str(), with_commas(test).c_str(), source.folder.c_str());
+    std::printf("data    %s, %s training and %s test images (%s)\n", source_.name.c_str(),
+                with_commas(info_.images).c_str(), with_commas(test_count_).c_str(),
+                source_.folder.c_str());
     std::printf("device  %s\n", chosen_.note.c_str());
     std::printf("memory  %s planned for training and evaluation\n",
                 megabytes(trainer_->memory_bytes()).c_str());
@@ -160,6 +168,13 @@ class Training {
     last_ = test;
   }
 
+  // Where no epoch was left to train.
+  void show_done() {
+    last_ = trainer_->evaluate();
+    std::printf("%lld epochs are done  test loss %.4f accuracy %.2f %%\n",
+                static_cast<long long>(trainer_->epoch()), last_.loss, 100 * last_.accuracy);
+  }
+
   int interrupted() {
     if (settings_.checkpoint.empty()) {
       std::printf("stopped; nothing was saved (--checkpoint FILE would have)\n");
@@ -193,6 +208,8 @@ class Training {
   CheckpointInfo info_;
   std::optional<CheckpointInfo> resumed_;
   ChosenDevice chosen_;
+  DataSource source_;
+  int64_t test_count_ = 0;
   std::optional<MnistModel> model_;
   std::optional<Trainer> trainer_;
   Profiler profiler_;
