@@ -1,0 +1,482 @@
+// The MNIST program from outside: what it prints and writes, its exit codes, and how it fares when
+// it is interrupted, killed, or cannot write.
+#include "examples/mnist/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <png.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "examples/mnist/progress.h"
+#include "graph/parser.h"
+#include "graph/printer.h"
+#include "ops/standard_ops.h"
+
+namespace adjoint::mnist {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using Arguments = std::vector<std::string>;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<json> read_lines(const fs::path& path) {
+  std::istringstream text(read_file(path));
+  std::vector<json> lines;
+  for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
+  return lines;
+}
+
+// Images whose bright rows tell the label.
+std::string images(int count, int side) {
+  std::string bytes = {0, 0, 8,          3, 0, 0, char(count >> 8), char(count), 0,
+                       0, 0, char(side), 0, 0, 0, char(side)};
+  for (int i = 0; i < count; ++i) {
+    for (int p = 0; p < side * side; ++p) {
+      const bool bright = p / side / 2 == i * 7 % 10 + 2;
+      bytes += static_cast<char>((bright ? 180 : 0) + (i * 31 + p * 17) % 64);
+    }
+  }
+  return bytes;
+}
+
+std::string labels(int count) {
+  std::string bytes = {0, 0, 8, 1, 0, 0, char(count >> 8), char(count)};
+  for (int i = 0; i < count; ++i) bytes += static_cast<char>(i * 7 % 10);
+  return bytes;
+}
+
+class ProgramTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"ADJOINT_MNIST_DIR", "XDG_CACHE_HOME", "HOME"}) unsetenv(name);
+    folder_ = fs::path(testing::TempDir()) /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(folder_);
+    write_digits("data", 75, 20);
+  }
+
+  void write_digits(const std::string& sub, int train, int test, int side = 28,
+                    int test_side = 28) const {
+    write(sub + "/train-images-idx3-ubyte", images(train, side));
+    write(sub + "/train-labels-idx1-ubyte", labels(train));
+    write(sub + "/t10k-images-idx3-ubyte", images(test, test_side));
+    write(sub + "/t10k-labels-idx1-ubyte", labels(test));
+  }
+  void write(const std::string& name, const std::string& bytes) const {
+    fs::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+  }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  // `mnist train` with small steps, on the small data.
+  Arguments train(const Arguments& more = {}, const std::string& model = "mlp") const {
+    Arguments all = {"train", "--model", model, "--data",    path("data"), "--batch",
+                     "32",    "--lr",    "0.1", "--threads", "2"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  // A checkpoint after so many epochs.
+  std::string trained(int epochs, const std::string& name = "trained.ck",
+                      const std::string& model = "mlp") const {
+    const Ended end =
+        run(train({"--epochs", std::to_string(epochs), "--checkpoint", path(name)}, model));
+    EXPECT_EQ(end.code, 0) << end.output;
+    return path(name);
+  }
+
+  fs::path folder_;
+};
+
+void expect_error(const Ended& end, int code, const std::string& text) {
+  EXPECT_EQ(end.code, code) << end.output;
+  EXPECT_THAT(end.output, HasSubstr(text));
+}
+
+TEST_F(ProgramTest, HelpOfEachSubcommandNamesItsOptions) {
+  const std::vector<std::pair<std::string, Arguments>> options = {
+      {"train",
+       {"--model", "--data", "--epochs", "=20", "--batch", "=128", "--lr", "=0.5", "--seed",
+        "--device", "--threads", "--limit", "--checkpoint", "--resume", "--report"}},
+      {"eval", {"--checkpoint", "--data", "--device", "--threads"}},
+      {"predict", {"--checkpoint", "--index", "image"}},
+      {"summary", {"--model"}},
+      {"dump", {"--what", "--format", "--structural", "--out", "gradient", "optimized", "plan"}}};
+  const Ended all = run({"--help"});
+  EXPECT_EQ(all.code, 0);
+  for (const auto& [command, names] : options) {
+    EXPECT_THAT(all.output, HasSubstr(command));
+    const Ended help = run({command, "--help"});
+    EXPECT_EQ(help.code, 0);
+    for (const std::string& name : names) EXPECT_THAT(help.output, HasSubstr(name)) << command;
+  }
+}
+
+TEST_F(ProgramTest, UsageErrorsExitWith2) {
+  const std::vector<Arguments> wrong = {{"bogus"},
+                                        {"train", "--epochs", "x"},
+                                        {"train", "--epochs", "-1"},
+                                        {"train", "--batch", "0"},
+                                        {"train", "--lr", "-1"},
+                                        {"train", "--model", "rnn"},
+                                        {"train", "--device", "tpu"},
+                                        {"train", "--threads", "-1"},
+                                        {"train", "--resume"},
+                                        {"train", "extra"},
+                                        {"eval"},
+                                        {"predict", "--checkpoint", "x"},
+                                        {"predict", "--checkpoint", "x", "--index", "-1"},
+                                        {"predict", "--checkpoint", "x", "--index", "1", "a.png"},
+                                        {"dump", "--what", "nothing"},
+                                        {"dump", "--format", "xml"}};
+  for (const Arguments& arguments : wrong) {
+    const Ended end = run(arguments);
+    EXPECT_EQ(end.code, 2) << arguments[0] << " " << arguments.back() << ": " << end.output;
+    EXPECT_THAT(end.output, HasSubstr("--help"));
+  }
+}
+
+TEST_F(ProgramTest, OtherErrorsExitWith1AndSayOneSentence) {
+  expect_error(run({"train", "--device", "cuda"}), 1, "--device cpu");
+  expect_error(run({"train", "--data", path("none")}), 1, "--data DIR");
+  expect_error(run({"eval", "--checkpoint", path("none")}), 1, "no such file");
+  write("text", "this is no checkpoint");
+  expect_error(run({"eval", "--checkpoint", path("text")}), 1, "this is no checkpoint");
+  write_digits("odd", 20, 20, 28, 26);
+  expect_error(run({"train", "--data", path("odd")}), 1, "mnist: ");
+  write_digits("small", 20, 20, 4, 4);
+  expect_error(run({"train", "--data", path("small")}), 1, "conv1");
+  write("data/t10k-labels-idx1-ubyte", labels(19));
+  expect_error(run(train()), 1, "19 labels");
+}
+
+TEST_F(ProgramTest, TrainShowsTableMemoryAndEpochs) {
+  const Ended end = run(train({"--epochs", "2", "--seed", "3"}, "cnn"));
+  ASSERT_EQ(end.code, 0) << end.output;
+  for (const char* part :
+       {"conv1 ", "24x24x24", "28,848", "total", "430,666", "trainable", "not trainable", "1,168",
+        "unknown, 75 training and 20 test images", "device  cpu, 2 threads",
+        "planned for training and evaluation", "epoch 1/2  train loss", "epoch 2/2  train loss",
+        "test loss", "accuracy", " s  ", "images/s"}) {
+    EXPECT_THAT(end.output, HasSubstr(part));
+  }
+  EXPECT_LT(end.output.find("planned for"), end.output.find("epoch 1/2"));
+  EXPECT_THAT(end.output, Not(HasSubstr("\r")));
+}
+
+TEST_F(ProgramTest, WithoutArgumentsItTrainsTheReference) {
+  setenv("ADJOINT_MNIST_DIR", path("data").c_str(), 1);
+  const Ended end = run({});
+  EXPECT_EQ(end.code, 0) << end.output;
+  EXPECT_THAT(end.output, AllOf(HasSubstr("430,666"), HasSubstr("epoch 20/20")));
+}
+
+TEST_F(ProgramTest, ALiveLineOnATerminal) {
+  write_digits("data", 3000, 20);
+  const Ended end = run(train({"--epochs", "1"}, "cnn"), {.terminal = true});
+  EXPECT_EQ(end.code, 0) << end.output;
+  EXPECT_THAT(end.output, testing::ContainsRegex("\r\x1b\\[Kepoch 1/1  [0-9]+/3000  [0-9]+ images/s"
+                                                 "  loss [0-9.]+  [0-9]+ s left"));
+}
+
+TEST(Progress, PlainLinesWhereTheOutputIsNoTerminal) {
+  std::FILE* file = std::tmpfile();
+  Progress progress(file, "epoch 1/2", 100, 0);
+  EXPECT_FALSE(progress.due());
+  progress.update(50, 0.25);
+  progress.finish();
+  std::rewind(file);
+  char line[200] = "";
+  EXPECT_NE(std::fgets(line, sizeof line, file), nullptr);
+  EXPECT_THAT(line, testing::MatchesRegex("epoch 1/2  50/100  [0-9]+ images/s  loss 0.2500  .*\n"));
+  std::fclose(file);
+}
+
+TEST_F(ProgramTest, TheReportHasALineAnEpochAndTotals) {
+  ASSERT_EQ(run(train({"--epochs", "2", "--limit", "40", "--report", path("r")})).code, 0);
+  const std::vector<json> lines = read_lines(path("r"));
+  ASSERT_EQ(lines.size(), 3u);
+  for (int i = 0; i < 2; ++i) {
+    std::set<std::string> names;
+    for (const auto& [name, value] : lines[i].items()) names.insert(name);
+    EXPECT_EQ(names, (std::set<std::string>{"epoch", "train_loss", "train_accuracy", "test_loss",
+                                            "test_accuracy", "seconds", "images_per_second"}));
+    EXPECT_EQ(lines[i]["epoch"], i + 1);
+    const double rate = lines[i]["images_per_second"], seconds = lines[i]["seconds"];
+    EXPECT_NEAR(rate * seconds, 40, 1e-6);
+    // Of 40 and 20 images, in percent.
+    for (const auto& [name, count] : {std::pair("train_accuracy", 40), {"test_accuracy", 20}}) {
+      const double right = lines[i][name].get<double>() * count / 100;
+      EXPECT_NEAR(right, std::round(right), 1e-9) << name;
+    }
+  }
+  const json& totals = lines[2];
+  EXPECT_EQ(totals["epochs"], 2);
+  EXPECT_EQ(totals["seed"], 1);
+  EXPECT_EQ(totals["device"], "cpu");
+  EXPECT_EQ(totals["threads"], 2);
+  EXPECT_EQ(totals["data"], "unknown");
+  EXPECT_EQ(totals["test_accuracy"], lines[1]["test_accuracy"]);
+  EXPECT_GT(totals["seconds"], 0);
+  EXPECT_GT(totals["planned_bytes"], 1000000);
+  EXPECT_GT(totals["peak_resident_bytes"], 1000000);
+  EXPECT_FALSE(totals["kernels"].empty());
+}
+
+TEST_F(ProgramTest, ResumingCountsEpochsFromTheBeginningAndIsBitEqual) {
+  const std::string whole = read_file(trained(3));
+  trained(1, "ck");
+  const Arguments more =
+      train({"--epochs", "3", "--checkpoint", path("ck"), "--resume", "--report", path("r")});
+  const Ended end = run(more);
+  EXPECT_THAT(end.output, AllOf(HasSubstr("1 epochs and 0 images done"), HasSubstr("epoch 2/3"),
+                                HasSubstr("epoch 3/3"), Not(HasSubstr("epoch 1/3"))));
+  EXPECT_EQ(read_file(path("ck")), whole);
+  ASSERT_EQ(read_lines(path("r")).size(), 3u);
+
+  write("r", read_file(path("r")) + "{\"epoch\":4,\"tra");  // as a killed run may leave it
+  EXPECT_THAT(run(more).output, HasSubstr("3 epochs are done"));
+  const std::vector<json> lines = read_lines(path("r"));
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[3]["test_accuracy"], lines[1]["test_accuracy"]);
+  EXPECT_EQ(lines[3]["test_loss"], lines[1]["test_loss"]);
+}
+
+TEST_F(ProgramTest, ResumingWithOtherSettingsIsAnError) {
+  const std::string checkpoint = trained(1);
+  for (const auto& [option, value] : {std::pair("--batch", "16"),
+                                      {"--lr", "0.2"},
+                                      {"--model", "cnn"},
+                                      {"--limit", "50"},
+                                      {"--seed", "2"}}) {
+    Arguments arguments = train({"--checkpoint", checkpoint, "--resume"});
+    auto at = std::find(arguments.begin(), arguments.end(), option);
+    if (at == arguments.end()) {
+      arguments.insert(arguments.end(), {option, value});
+    } else {
+      *(at + 1) = value;
+    }
+    expect_error(run(arguments), 1, std::string("was trained with ") + option);
+  }
+  write_digits("data", 50, 20);
+  expect_error(run(train({"--checkpoint", checkpoint, "--resume"})), 1, "75 images of unknown");
+}
+
+TEST_F(ProgramTest, AnInterruptFinishesTheStepAndSaves) {
+  Program program(train({"--epochs", "1000000", "--checkpoint", path("ck")}));
+  ASSERT_TRUE(program.wait_for("epoch 1/"));
+  program.signal(SIGINT);
+  const Ended end = program.wait();
+  expect_error(end, 130, "saved in");
+  EXPECT_THAT(end.output, HasSubstr("--resume goes on"));
+
+  // Where it stopped, it goes on as if it never had.
+  Arguments more = train({"--checkpoint", path("ck"), "--resume", "--epochs", "0"});
+  const std::string text = run(more).output;
+  const size_t at = text.find(" epochs and ");
+  ASSERT_NE(at, std::string::npos) << text;
+  const int epochs = std::stoi(text.substr(text.rfind(' ', at - 1))) + 1;
+  more.back() = std::to_string(epochs);
+  EXPECT_EQ(run(more).code, 0);
+  EXPECT_EQ(read_file(path("ck")), read_file(trained(epochs)));
+}
+
+TEST_F(ProgramTest, ASecondInterruptExitsAtOnce) {
+  write_digits("data", 4000, 20);
+  Program program({"train", "--data", path("data"), "--batch", "4000", "--threads", "1",
+                   "--checkpoint", path("ck")});
+  ASSERT_TRUE(program.wait_for("planned for"));
+  program.signal(SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  program.signal(SIGINT);
+  const Ended end = program.wait();
+  EXPECT_EQ(end.code, 130);
+  EXPECT_THAT(end.output, Not(HasSubstr("stopped")));
+  EXPECT_FALSE(fs::exists(path("ck")));
+}
+
+TEST_F(ProgramTest, KilledAtAnyMomentItResumesBitEqual) {
+  constexpr int kEpochs = 30;
+  const std::string whole = read_file(trained(kEpochs));
+  const Arguments more =
+      train({"--epochs", std::to_string(kEpochs), "--checkpoint", path("ck"), "--resume"});
+  int kills = 0;
+  for (int milliseconds = 40;; milliseconds += 30) {
+    Program program(more);
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    program.signal(SIGKILL);
+    const Ended end = program.wait();
+    if (end.code == 0) break;
+    ASSERT_EQ(end.code, -SIGKILL) << end.output;
+    ++kills;
+  }
+  EXPECT_GE(kills, 1);
+  EXPECT_EQ(read_file(path("ck")), whole);
+}
+
+TEST_F(ProgramTest, ADamagedCheckpointGivesWayToTheOneBefore) {
+  const std::string checkpoint = trained(2);
+  const std::string whole = read_file(checkpoint);
+  std::string bytes = whole;
+  bytes[bytes.size() / 2] ^= 1;
+  write("trained.ck", bytes);
+  const Arguments more = train({"--epochs", "2", "--checkpoint", checkpoint, "--resume"});
+  EXPECT_THAT(run(more).output,
+              AllOf(HasSubstr("damaged"), HasSubstr("1 epochs and 0 images"), HasSubstr("2/2")));
+  EXPECT_EQ(read_file(checkpoint), whole);
+  write("trained.ck", bytes);
+  write("trained.ck.previous", bytes);
+  expect_error(run(more), 1, "damaged");
+}
+
+TEST_F(ProgramTest, AFullDiskLeavesNoPartOfAFile) {
+  const ProgramOptions full{.file_limit = 100000};  // a checkpoint has more
+  expect_error(run(train({"--epochs", "2", "--checkpoint", path("ck")}), full), 1,
+               "File too large");
+  EXPECT_FALSE(fs::exists(path("ck")));
+  EXPECT_FALSE(fs::exists(path("ck.tmp")));
+
+  const std::string before = read_file(trained(1, "ck"));
+  expect_error(run(train({"--epochs", "2", "--checkpoint", path("ck"), "--resume"}), full), 1,
+               "was not written");
+  EXPECT_EQ(read_file(path("ck")), before);
+
+  expect_error(run({"dump", "--out", path("dump")}, {.file_limit = 4096}), 1, "mnist: ");
+  EXPECT_FALSE(fs::exists(path("dump")));
+  EXPECT_FALSE(fs::exists(path("dump.tmp")));
+
+  expect_error(run(train({"--epochs", "30", "--report", path("r")}), {.file_limit = 1000}), 1,
+               "cannot write the report");
+  EXPECT_GE(read_lines(path("r")).size(), 4u);  // whole lines, as many as fit
+
+  for (const Arguments& arguments :
+       {Arguments{"summary"}, Arguments{"dump"}, train({"--epochs", "1"})}) {
+    expect_error(run(arguments, {.output_to = "/dev/full"}), 1, "cannot write to standard output");
+  }
+  expect_error(run(train({"--report", "/dev/full"})), 1, "cannot write the report /dev/full");
+}
+
+TEST_F(ProgramTest, PlacesThatCannotBeWrittenAreSaidBeforeTheTraining) {
+  write("file", "");
+  for (const char* place : {"none/x", "file/x"}) {
+    for (const char* option : {"--checkpoint", "--report"}) {
+      const Ended end = run(train({option, path(place)}));
+      expect_error(end, 1, "cannot write");
+      EXPECT_THAT(end.output, Not(HasSubstr("epoch 1/")));
+    }
+    expect_error(run({"dump", "--out", path(place)}), 1, path(place));
+  }
+}
+
+TEST_F(ProgramTest, EvalShowsTheConfusion) {
+  const Ended end = run({"eval", "--checkpoint", trained(2), "--data", path("data")});
+  ASSERT_EQ(end.code, 0) << end.output;
+  EXPECT_THAT(end.output, HasSubstr("unknown, 20 test images: loss "));
+  std::istringstream rows(end.output.substr(end.output.find("predicted")));
+  std::string word;
+  rows >> word;
+  for (int c = 0; c < 10; ++c) rows >> word;
+  for (int label = 0; label < 10; ++label) {
+    int sum = 0, number = 0;
+    rows >> number;
+    EXPECT_EQ(number, label);
+    for (int c = 0; c < 10; ++c) {
+      rows >> number;
+      sum += number;
+    }
+    EXPECT_EQ(sum, 2) << label;  // of the 20 test images
+  }
+}
+
+// The image as dark ink on white paper, twice as large.
+void write_png(const std::string& path, const std::string& pixels) {
+  std::string large;
+  for (int p = 0; p < 56 * 56; ++p) {
+    large += static_cast<char>(255 - static_cast<uint8_t>(pixels[p / 56 / 2 * 28 + p % 56 / 2]));
+  }
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = image.height = 56;
+  image.format = PNG_FORMAT_GRAY;
+  ASSERT_NE(png_image_write_to_file(&image, path.c_str(), 0, large.data(), 0, nullptr), 0);
+}
+
+TEST_F(ProgramTest, PredictReadsTestImagesAndPngFiles) {
+  const std::string checkpoint = trained(3);
+  const Ended by_index =
+      run({"predict", "--checkpoint", checkpoint, "--data", path("data"), "--index", "3"});
+  ASSERT_EQ(by_index.code, 0) << by_index.output;
+  EXPECT_THAT(by_index.output, AllOf(HasSubstr("test image 3, label 1\n"), HasSubstr("@@"),
+                                     HasSubstr("\n0  "), HasSubstr("\n9  "), HasSubstr("<-")));
+  write_png(path("digit.png"), images(4, 28).substr(16 + 3 * 28 * 28));
+  const Ended by_file = run({"predict", "--checkpoint", checkpoint, path("digit.png")});
+  EXPECT_EQ(by_file.output, by_index.output.substr(by_index.output.find('\n') + 1));
+
+  expect_error(
+      run({"predict", "--checkpoint", checkpoint, "--data", path("data"), "--index", "20"}), 1,
+      "0 to 19");
+  const std::string png = read_file(path("digit.png"));
+  for (size_t length : {size_t{0}, size_t{20}, png.size() / 2}) {
+    write("cut.png", png.substr(0, length));
+    expect_error(run({"predict", "--checkpoint", checkpoint, path("cut.png")}), 1, "cut.png");
+  }
+  write_digits("other", 20, 20, 26, 26);
+  for (const char* command : {"eval", "predict"}) {
+    Arguments arguments = {command, "--checkpoint", checkpoint, "--data", path("other")};
+    if (arguments[0] == "predict") arguments.insert(arguments.end(), {"--index", "0"});
+    expect_error(run(arguments), 1, "the model is for images of 28x28 pixels");
+  }
+}
+
+TEST_F(ProgramTest, DumpsInEveryCombination) {
+  for (const std::string model : {"cnn", "mlp"}) {
+    for (const std::string what : {"forward", "gradient", "optimized", "plan"}) {
+      for (const std::string format : {"text", "dot", "json"}) {
+        for (bool structural : {false, true}) {
+          SCOPED_TRACE(model + " " + what + " " + format + (structural ? " structural" : ""));
+          Arguments arguments = {"dump", "--model", model, "--what", what, "--format", format};
+          if (structural) arguments.push_back("--structural");
+          const Ended end = run(arguments);
+          ASSERT_EQ(end.code, 0) << end.output;
+          EXPECT_EQ(end.output.back(), '\n');
+          EXPECT_EQ(end.output.find("model.cc") != std::string::npos,
+                    !structural && format != "dot");
+          if (format == "json") {
+            EXPECT_TRUE(json::accept(end.output));
+          } else if (format == "dot") {
+            EXPECT_EQ(end.output.rfind("digraph", 0), 0u);
+          } else if (what != "plan") {
+            const TextMode mode = structural ? TextMode::structural : TextMode::full;
+            EXPECT_EQ(to_text(*parse_module(end.output, standard_ops()), mode), end.output);
+          }
+          arguments.insert(arguments.end(), {"--out", path("dump")});
+          EXPECT_EQ(run(arguments).output, "");
+          EXPECT_EQ(read_file(path("dump")), end.output);
+        }
+      }
+    }
+  }
+  // Gradient origins hold numbers of the function as built, and lead nowhere in another.
+  EXPECT_THAT(run({"dump", "--what", "gradient", "--format", "dot"}).output, HasSubstr("dashed"));
+  EXPECT_THAT(run({"dump", "--what", "optimized", "--format", "dot"}).output,
+              Not(HasSubstr("style=dashed, color=gray")));
+}
+
+}  // namespace
+}  // namespace adjoint::mnist
