@@ -73,7 +73,7 @@ const Cases& all_cases() {
     Cases all;
     for (auto* family :
          {elementwise_cases, shape_cases, indexing_cases, reduce_cases, linalg_cases, conv_cases,
-          pool_cases, norm_cases, loss_cases, random_cases, region_cases}) {
+          pool_cases, norm_cases, loss_cases, random_cases, region_cases, rank_cases}) {
       Cases cases = family();
       all.insert(all.end(), cases.begin(), cases.end());
     }

@@ -88,6 +88,7 @@ Cases norm_cases();
 Cases loss_cases();
 Cases random_cases();
 Cases region_cases();
+Cases rank_cases();
 
 // All of them.
 const Cases& all_cases();
