@@ -36,6 +36,10 @@ bool checkpoint_exists(const std::filesystem::path& path) {
 }
 
 void require_writable(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored)) {
+    throw DataError("cannot write " + path.string() + ": it is there and no plain file");
+  }
   const auto parent = path.parent_path();
   const auto folder = (parent.empty() ? "." : parent) / "";
   if (access(folder.c_str(), W_OK) == 0) return;

@@ -374,7 +374,7 @@ TEST_F(ProgramTest, AFullDiskLeavesNoPartOfAFile) {
 
 TEST_F(ProgramTest, PlacesThatCannotBeWrittenAreSaidBeforeTheTraining) {
   write("file", "");
-  for (const char* place : {"none/x", "file/x"}) {
+  for (const char* place : {"none/x", "file/x", "data"}) {
     for (const char* option : {"--checkpoint", "--report"}) {
       const Ended end = run(train({option, path(place)}));
       expect_error(end, 1, "cannot write");
