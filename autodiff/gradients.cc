@@ -89,6 +89,7 @@ std::vector<Value> gradients(const std::vector<Value>& outputs, const std::vecto
   GradientPass pass(block, options.rules ? *options.rules : default_rules(), first->id().node);
   pass.mark(outputs, wrt);
   require_no_missing(pass.missing(), where);
+  const Rollback rollback(block);
 
   const Origin caller =
       make_origin({.where = {where.file_name(), where.line()}, .scope = "", .from = {}});

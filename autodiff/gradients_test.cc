@@ -306,6 +306,7 @@ TEST_F(GradientsTest, ARuleOfTheWrongTypeIsAnError) {
             "gradients: the rule of 'first' for operand 0, which is f32[2,3], gave f64[2,3]");
   EXPECT_EQ(message([](const RuleContext&) { return Value(); }),
             "gradients: the rule of 'first' for operand 0, which is f32[2,3], gave nothing");
+  EXPECT_EQ(f.size(), 4u) << "x and the three calls of 'first', no gradient nodes";
 }
 
 // Ten to the fifth nodes deep: no recursion, and a constant number of new nodes for each.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <exception>
 #include <utility>
 
 #include "graph/error.h"
@@ -148,8 +149,35 @@ Origin Block::origin_at(const std::source_location& where) {
   return last_origin_;
 }
 
+void Block::truncate(size_t size) {
+  const auto is_gone = [size](ValueId id) { return id.node >= static_cast<int32_t>(size); };
+  std::erase_if(arguments_, is_gone);
+  std::erase_if(results_, [&](const Result& result) { return is_gone(result.value); });
+  std::erase_if(leaves_, [&](const auto& leaf) { return is_gone({leaf.second}); });
+  while (nodes_.size() > size) {
+    if (!nodes_.back().op->traits.leaf) --line_count_;
+    nodes_.pop_back();
+  }
+}
+
+Rollback::Rollback(Block& block)
+    : block_(block),
+      size_(block.size()),
+      depth_(block.depth_),
+      exceptions_(std::uncaught_exceptions()) {}
+
+Rollback::~Rollback() {
+  if (std::uncaught_exceptions() == exceptions_ || block_.size() == size_) return;
+  block_.truncate(size_);
+  block_.depth_ = depth_;
+}
+
 OriginScope::OriginScope(Block& block, std::string_view name, const std::source_location& where)
-    : block_(block), outer_scope_(block.scope_), where_(where), outer_pinned_(block.pinned_) {
+    : rollback_(block),
+      block_(block),
+      outer_scope_(block.scope_),
+      where_(where),
+      outer_pinned_(block.pinned_) {
   if (!block.scope_.empty()) block.scope_ += '/';
   block.scope_ += name;
   // The outermost layer's caller is the user's own line.

@@ -131,8 +131,11 @@ class Block {
  protected:
   // The origin that a node built at `where` gets, under the scopes that are open.
   Origin origin_at(const std::source_location& where);
+  // Takes out all nodes from `size` on, and what names them.
+  virtual void truncate(size_t size);
 
  private:
+  friend class Rollback;
   friend class OriginScope;
   friend class GradientScope;
   friend class FixedOrigin;
@@ -154,8 +157,25 @@ class Block {
   Origin last_origin_;                              // shared by nodes of the same line
 };
 
+// Opened by builders of several nodes: where one of them fails with an exception, what was added to
+// the block since is taken out again, so that a failed call leaves nothing half built.
+class Rollback {
+ public:
+  explicit Rollback(Block& block);
+  ~Rollback();
+  Rollback(const Rollback&) = delete;
+  Rollback& operator=(const Rollback&) = delete;
+
+ private:
+  Block& block_;
+  size_t size_;
+  int depth_;
+  int exceptions_;
+};
+
 // While it lives, new nodes of the block carry the scope `name` (nested scopes join by '/') and the
-// line `where` instead of their builder's own: what a layer opens with its caller's line.
+// line `where` instead of their builder's own: what a layer opens with its caller's line. It rolls
+// back.
 class OriginScope {
  public:
   OriginScope(Block& block, std::string_view name, const std::source_location& where);
@@ -164,6 +184,7 @@ class OriginScope {
   OriginScope& operator=(const OriginScope&) = delete;
 
  private:
+  Rollback rollback_;
   Block& block_;
   std::string outer_scope_;
   std::source_location where_;

@@ -89,6 +89,12 @@ void Function::update(const Variable& variable, Value value, std::source_locatio
   updates_.push_back({variable.name, value.id()});
 }
 
+void Function::truncate(size_t size) {
+  std::erase_if(updates_,
+                [size](const Update& u) { return u.value.node >= static_cast<int32_t>(size); });
+  Block::truncate(size);
+}
+
 void Module::require_new_name(const std::string& name) const {
   require_path(name);
   if (find_variable(name) || find_resource(name)) {

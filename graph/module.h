@@ -90,6 +90,8 @@ class Function final : public Block {
   const std::vector<Update>& updates() const { return updates_; }
 
  private:
+  void truncate(size_t size) override;
+
   Module& module_;
   std::vector<Update> updates_;
 };

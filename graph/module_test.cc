@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "graph/printer.h"
 #include "graph/test_ops.h"
 
 namespace adjoint {
@@ -220,6 +221,27 @@ TEST_F(OriginTest, ScopesPinTheOutermostCallersLine) {
   EXPECT_EQ(origin(y), R"( @at("model.cc":30, scope="body/second"))");
   EXPECT_EQ(origin(f_.value(y.node().operands[0])), R"( @at("model.cc":30, scope="body/second"))");
   EXPECT_EQ(origin(z), R"( @at("model.cc":31))");
+}
+
+TEST_F(OriginTest, AFailedLayerLeavesNothing) {
+  const Variable& w = module_.variable("w", kVector);
+  neg(x_);
+  const std::string before = to_text(module_, TextMode::full);
+  const size_t size = f_.size();
+  auto failing_layer = [&] {
+    const OriginScope scope(f_, "dense", std::source_location::current());
+    const Value read = f_.read(w);
+    const Value y = layer(f_.argument("more", kVector), "inner");
+    f_.result("y", y);
+    f_.update(w, relu(read));
+    matmul(y, read);
+  };
+  EXPECT_NE(error_of(failing_layer), "no error");
+  EXPECT_EQ(f_.size(), size);
+  EXPECT_EQ(to_text(module_, TextMode::full), before);
+  EXPECT_FALSE(f_.find_leaf("more"));
+  EXPECT_EQ(neg(x_).node().number, 1);
+  f_.update(w, f_.read(w));
 }
 
 TEST_F(OriginTest, VariablesReadInALayerCarryItsScope) {

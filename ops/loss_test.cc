@@ -56,6 +56,15 @@ TEST_F(LossTest, MeanLossesAreScalarsOfOneScope) {
   }
 }
 
+TEST_F(LossTest, AFailedLossLeavesNothing) {
+  const Value p = v("f32[batch,3]"), t = v("f32[batch,4]");
+  const size_t size = block.size();
+  for (auto* loss : {mean_squared_error, l1_loss, l2_loss, binary_cross_entropy_with_logits}) {
+    EXPECT_THROW(loss(p, t), GraphError);
+    EXPECT_EQ(block.size(), size);
+  }
+}
+
 TEST_F(LossTest, Errors) {
   EXPECT_EQ(type_of([&] { return softmax_cross_entropy(logits, v("i64[5]")); }),
             "softmax_cross_entropy: labels i64[5] do not fit logits f32[batch,10]");

@@ -19,7 +19,7 @@ def _copts():
 
 def adjoint_library(name, copts = [], **kwargs):
     """A cc_library of this repository."""
-    native.cc_library(name = name, copts = _copts() + copts, **kwargs)
+    native.cc_library(name = name, copts = _copts() + copts, linkstatic = True, **kwargs)
 
 def adjoint_binary(name, copts = [], **kwargs):
     """A cc_binary of this repository."""

@@ -71,6 +71,19 @@ TEST(Layers, VariablesHaveStablePaths) {
             "dense1/bias f32[512] zeros\n");
 }
 
+TEST(Layers, AFailedApplicationLeavesNothing) {
+  Module m("m");
+  const Sequential net(m, Type::parse("f32[batch,4]"),
+                       {layers::dense("dense", 3), layers::batch_norm("bn")});
+  Function& train = m.function("train");
+  const Value x = train.argument("x", net.input());
+  net.apply({train, Mode::training}, x);
+  const std::string before = to_text(train, TextMode::full);
+  // The running statistics have their update already.
+  EXPECT_THROW(net.apply({train, Mode::training}, x), GraphError);
+  EXPECT_EQ(to_text(train, TextMode::full), before);
+}
+
 TEST(Layers, TrainingAndEvaluationShareVariables) {
   Module m("m");
   const Sequential net(m, Type::parse("f32[batch,4]"), {layers::batch_norm("bn")});

@@ -97,6 +97,7 @@ Value Sequential::apply(const LayerContext& context, Located input) const {
                      "'\n  built at " +
                      to_text(SourceLine{input.where.file_name(), input.where.line()}));
   }
+  const Rollback rollback(context.function);  // of all layers, where one fails
   for (size_t i = 0; i < layers_.size(); ++i) {
     const OriginScope scope(context.function, specs_[i].name, specs_[i].where);
     try {
