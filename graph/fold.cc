@@ -28,6 +28,12 @@ std::vector<Literal> constant_operands(const RewriteSite& site, const FoldOption
   return literals;
 }
 
+bool has_constant_operands(const Function& function, const Node& node) {
+  return !node.operands.empty() && std::ranges::all_of(node.operands, [&](ValueId id) {
+    return function.node(id).op == &kConstant;
+  });
+}
+
 std::vector<Value> fold_node(const RewriteSite& site, const Evaluator& evaluate,
                              const FoldOptions& options) {
   if (site.operands.empty()) return {};
@@ -44,9 +50,10 @@ std::vector<Value> fold_node(const RewriteSite& site, const Evaluator& evaluate,
 
 Pass fold_pass(Evaluator evaluate, FoldOptions options) {
   return {"fold", [evaluate = std::move(evaluate), options](const Function& function) {
-            return rewrite(function, [&](const RewriteSite& site) {
-              return fold_node(site, evaluate, options);
-            });
+            return rewrite(
+                function,
+                [&](const RewriteSite& site) { return fold_node(site, evaluate, options); },
+                has_constant_operands);
           }};
 }
 

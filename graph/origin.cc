@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <unordered_set>
 #include <utility>
 
@@ -38,6 +39,25 @@ std::string entry_text(const OriginEntry& entry) {
   return parts.empty() ? "" : " @at(" + parts + ")";
 }
 
+// Entries by their content, so that many origins join in linear time.
+struct EntryHash {
+  size_t operator()(const OriginEntry* entry) const {
+    size_t hash = std::hash<int64_t>()(entry->where.line);
+    auto mix = [&](size_t value) { hash = (hash ^ value) * 0x9e3779b97f4a7c15 + (hash >> 32); };
+    mix(std::hash<std::string>()(entry->scope));
+    if (entry->from) {
+      mix(static_cast<size_t>(entry->from->forward));
+      mix(static_cast<size_t>(entry->from->operand));
+      mix(std::hash<std::string>()(entry->from->rule));
+    }
+    return hash;
+  }
+};
+struct EntryEqual {
+  bool operator()(const OriginEntry* a, const OriginEntry* b) const { return *a == *b; }
+};
+using EntrySet = std::unordered_set<const OriginEntry*, EntryHash, EntryEqual>;
+
 }  // namespace
 
 std::string built_at(const Origin& origin) {
@@ -66,18 +86,24 @@ Origin join_origins(const Origin& a, const Origin& b) {
 }
 
 Origin join_origins(std::span<const Origin> origins) {
-  std::vector<OriginEntry> joined;
-  std::unordered_set<std::string> seen;  // by text, so that many origins join in linear time
+  EntrySet seen;
+  std::vector<const OriginEntry*> joined;
   for (const Origin& origin : origins) {
     if (!origin) continue;
     for (const OriginEntry& entry : *origin) {
-      if (seen.insert(entry_text(entry)).second) joined.push_back(entry);
+      if (seen.insert(&entry).second) joined.push_back(&entry);
     }
   }
   for (const Origin& origin : origins) {
-    if (origin && *origin == joined) return origin;  // nothing new: share it
+    const bool same =
+        origin &&
+        std::ranges::equal(*origin, joined, [](const auto& a, const auto* b) { return a == *b; });
+    if (same) return origin;  // nothing new: share it
   }
-  return std::make_shared<const std::vector<OriginEntry>>(std::move(joined));
+  std::vector<OriginEntry> entries;
+  entries.reserve(joined.size());
+  for (const OriginEntry* entry : joined) entries.push_back(*entry);
+  return std::make_shared<const std::vector<OriginEntry>>(std::move(entries));
 }
 
 std::string to_text(const Origin& origin) {

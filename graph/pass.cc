@@ -98,7 +98,21 @@ ValueMap Rewriter::finish() {
   return std::move(values_);
 }
 
-std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& hook) {
+namespace {
+
+bool has_candidate(const Function& function, const NodeFilter& candidates) {
+  for (int32_t index = 0; index < static_cast<int32_t>(function.size()); ++index) {
+    const Node& node = function.node(index);
+    if (!node.op->traits.leaf && candidates(function, node)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& hook,
+                                 const NodeFilter& candidates) {
+  if (candidates && !has_candidate(function, candidates)) return std::nullopt;
   auto fresh = std::make_unique<Function>(function.module(), function.name());
   Rewriter rewriter(function, *fresh);
   bool changed = false;

@@ -94,9 +94,14 @@ struct RewriteSite {
 // hook builds carries the node's origin. Leaves are not shown to it.
 using RewriteHook = std::function<std::vector<Value>(const RewriteSite&)>;
 
+// A cheap test that every node which a hook replaces first of all passes.
+using NodeFilter = std::function<bool(const Function&, const Node&)>;
+
 // Every node in order, through the hook; nothing where the hook replaced none. Nodes that are no
-// longer used stay for `dce`. Nested blocks are kept as they are.
-std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& hook);
+// longer used stay for `dce`. Nested blocks are kept as they are. Where no node is a candidate,
+// nothing is built to find that out.
+std::optional<Rewritten> rewrite(const Function& function, const RewriteHook& hook,
+                                 const NodeFilter& candidates = nullptr);
 
 // Builds the new form of one block into an empty block of the same kind, with a Rewriter; nothing
 // where it needs no change.

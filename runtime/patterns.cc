@@ -154,7 +154,17 @@ Value build_norm_region(const Rewriter& rewriter, int32_t index, const NormChain
                                        {body.finish(results)});
 }
 
+bool is_norm(const Node& node) { return node.op == &kBatchNorm || node.op == &kBatchNormInference; }
+
+bool has_norm(const Function& function) {
+  for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+    if (is_norm(function.node(i))) return true;
+  }
+  return false;
+}
+
 std::optional<Rewritten> fuse_norm_relu(const Function& function) {
+  if (!has_norm(function)) return std::nullopt;
   const Uses uses(function);
   Rewritten result{std::make_unique<Function>(function.module(), function.name()), {}};
   Rewriter rewriter(function, *result.function);
@@ -162,8 +172,8 @@ std::optional<Rewritten> fuse_norm_relu(const Function& function) {
   bool changed = false;
   for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
     const Node& node = function.node(i);
-    const bool norm = node.op == &kBatchNorm || node.op == &kBatchNormInference;
-    const NormChain chain = norm && is_f32(node) ? find_chain(function, i, uses) : NormChain{};
+    const NormChain chain =
+        is_norm(node) && is_f32(node) ? find_chain(function, i, uses) : NormChain{};
     if (chain.relu >= 0) {
       const Value region = build_norm_region(rewriter, i, chain);
       rewriter.replace({chain.pool >= 0 ? chain.pool : chain.relu, 0}, region);
@@ -211,8 +221,11 @@ std::string signature(const Block& body) {
 }
 
 Pass norm_relu_grad_pass() {
-  return {"norm_relu_grad",
-          [](const Function& function) { return rewrite(function, rewrite_norm_grad); }};
+  return {"norm_relu_grad", [](const Function& function) {
+            return rewrite(function, rewrite_norm_grad, [](const Function&, const Node& node) {
+              return node.op == &kBatchNormGrad;
+            });
+          }};
 }
 
 Pass norm_relu_pass() { return {"norm_relu", fuse_norm_relu}; }

@@ -95,8 +95,8 @@ class PlanReader {
   void read_function() {
     std::shared_ptr<Module> module =
         parse_module(json_.at("module").get<std::string>(), ops_, "plan");
-    const auto text = json_.at("function").get<std::string>();
-    const Function& function = parse_function(text, *module, ops_, "plan");
+    const Function& function =
+        parse_function(json_.at("function").get<std::string>(), *module, ops_, "plan");
     plan_.function = std::shared_ptr<const Function>(module, &function);
     for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
       const int32_t outputs = static_cast<int32_t>(function.node(n).types.size());

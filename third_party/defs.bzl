@@ -6,7 +6,14 @@ def _copts():
 
     # Options are passed as designated initialisers, which g++ 12 warns about.
     # g++ 12 finds uninitialised values in its own AVX-512 header (GCC bug 105593).
-    warnings = ["-Wall", "-Wextra", "-Wno-maybe-uninitialized", "-Wno-missing-field-initializers"] + strict
+    # g++ 13 and later take every reference that a function of temporaries returns for one to them.
+    warnings = [
+        "-Wall",
+        "-Wextra",
+        "-Wno-dangling-reference",
+        "-Wno-maybe-uninitialized",
+        "-Wno-missing-field-initializers",
+    ] + strict
 
     # g++ 12.2 with AVX-512 takes some constants of 32 and 64 bytes whose last words are zeros for repetitions of their
     # first word: {3, 3, 3, 0} becomes {3, 3, 3, 3} (GCC bug 108599). Constants moved 16 bytes at a time are right.

@@ -21,7 +21,7 @@ def adjoint_test_dependencies():
     """What Adjoint's own tests need on top of that."""
     _installed(
         "googletest",
-        path = "/usr/src/googletest/googletest",
+        path = "/usr/src/googletest",
         build_file = "@adjoint//third_party:googletest.BUILD",
     )
 

@@ -299,10 +299,10 @@ class Fusion {
 
   void build_region(Rewriter& rewriter, const std::vector<int32_t>& nodes) {
     RegionBody body(function_);
-    Origin origin = function_.node(nodes[0]).origin;
+    std::vector<Origin> origins;
     std::vector<ValueId> results;
     for (int32_t node : nodes) {
-      origin = join_origins(origin, function_.node(node).origin);
+      origins.push_back(function_.node(node).origin);
       for (ValueId operand : function_.node(node).operands) {
         const std::vector<ValueId> chain = absorbed_chain(operand);
         for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
@@ -315,8 +315,8 @@ class Fusion {
     if (results.empty()) return;  // dead code
     std::vector<ValueId> operands;
     for (ValueId operand : body.operands()) operands.push_back(rewriter(operand).id());
-    const Value region = rewriter.to().add_with_origin(kRegion, std::move(operands), {}, origin,
-                                                       {body.finish(results)});
+    const Value region = rewriter.to().add_with_origin(
+        kRegion, std::move(operands), {}, join_origins(origins), {body.finish(results)});
     for (size_t i = 0; i < results.size(); ++i) {
       rewriter.replace(results[i], region.output(static_cast<int>(i)));
     }
@@ -398,10 +398,13 @@ Pass decompose_missing_pass(KernelTable table) {
     return rule(site.operands, site.node.attributes);
   };
   auto run = [decompose](const Function& function) {
-    std::optional<Rewritten> result = rewrite(function, decompose);
+    const auto is_composite = [](const Function&, const Node& node) {
+      return node.op->decompose != nullptr;
+    };
+    std::optional<Rewritten> result = rewrite(function, decompose, is_composite);
     // What a decomposition is made of may be composite too.
     while (result) {
-      std::optional<Rewritten> next = rewrite(*result->function, decompose);
+      std::optional<Rewritten> next = rewrite(*result->function, decompose, is_composite);
       if (!next) break;
       next->values = result->values.then(next->values);
       result = std::move(next);

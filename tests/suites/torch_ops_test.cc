@@ -84,8 +84,10 @@ void add_moves(std::map<std::string, Builder>& builders) {
   builders["pad"] = [](In x, const Json& a) {
     return pad(x[0], {0, 1, a["low"].get<int64_t>()}, {0, 0, a["high"].get<int64_t>()}, {}, 0.5);
   };
-  builders["concat"] = [](In x, const Json& a) { return concat(x, a["axis"]); };
-  builders["gather"] = [](In x, const Json& a) { return gather(x[0], x[1], a["axis"]); };
+  builders["concat"] = [](In x, const Json& a) { return concat(x, a["axis"].get<int64_t>()); };
+  builders["gather"] = [](In x, const Json& a) {
+    return gather(x[0], x[1], a["axis"].get<int64_t>());
+  };
 }
 
 Conv2dAttributes conv_attributes(const Json& a) {
