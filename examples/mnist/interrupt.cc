@@ -2,23 +2,25 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 
 namespace adjoint::mnist {
 namespace {
 
-// A signal handler can reach nothing but a variable like this one.
-volatile std::sig_atomic_t g_requested = 0;
+// A signal handler can reach nothing but a variable like this one; any thread may be the one that
+// runs it, so that a sig_atomic_t would not do.
+std::atomic<bool> g_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 void on_signal(int) {
-  if (g_requested) _exit(kInterruptedExit);
-  g_requested = 1;
+  if (g_requested.exchange(true)) _exit(kInterruptedExit);
 }
 
 }  // namespace
 
 InterruptScope::InterruptScope() {
-  g_requested = 0;
+  g_requested = false;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 }
@@ -28,6 +30,6 @@ InterruptScope::~InterruptScope() {
   std::signal(SIGTERM, SIG_DFL);
 }
 
-bool InterruptScope::requested() { return g_requested != 0; }
+bool InterruptScope::requested() { return g_requested; }
 
 }  // namespace adjoint::mnist
