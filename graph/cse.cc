@@ -38,17 +38,25 @@ class Numbering {
     bool operator()(int32_t a, int32_t b) const { return numbering.equal(a, b); }
   };
 
-  std::vector<ValueId> operands(const Node& node) const {
-    std::vector<ValueId> ids = node.operands;
-    for (ValueId& id : ids) id.node = first_[id.node];
-    if (node.op->traits.commutative) std::sort(ids.begin(), ids.end());
-    return ids;
+  // The value that stands for all equal ones.
+  ValueId first_value(ValueId id) const { return {first_[id.node], id.output}; }
+
+  // In any order where the op is commutative.
+  bool same_operands(const Node& a, const Node& b) const {
+    auto same = [this](ValueId x, ValueId y) { return first_value(x) == first_value(y); };
+    if (std::ranges::equal(a.operands, b.operands, same)) return true;
+    return a.op->traits.commutative && std::ranges::is_permutation(a.operands, b.operands, same);
   }
 
   size_t hash(int32_t index) const {
     const Node& node = block_.node(index);
     size_t seed = std::hash<const void*>()(node.op) * 31 + node.attributes.hash();
-    for (ValueId id : operands(node)) seed = seed * 1000003u + id.node * 17u + id.output;
+    for (ValueId operand : node.operands) {
+      const ValueId id = first_value(operand);
+      const size_t value = id.node * 17u + id.output + 1;
+      // A sum does not depend on the order.
+      seed = node.op->traits.commutative ? seed + value * value : seed * 1000003u + value;
+    }
     for (const auto& nested : node.blocks) {
       seed = seed * 31 + std::hash<std::string>()(to_text(*nested, TextMode::structural));
     }
@@ -59,7 +67,7 @@ class Numbering {
     const Node& left = block_.node(a);
     const Node& right = block_.node(b);
     return left.op == right.op && left.attributes == right.attributes &&
-           operands(left) == operands(right) &&
+           same_operands(left, right) &&
            std::equal(left.blocks.begin(), left.blocks.end(), right.blocks.begin(),
                       right.blocks.end(), [](const auto& x, const auto& y) {
                         return x == y || to_text(*x, TextMode::structural) ==
