@@ -18,8 +18,7 @@
 //
 // Values, types and attributes are written as in the text dump; attributes at their defaults, and
 // parts of an origin that are unknown, are left out, and so is an empty "blocks"; the structural
-// mode leaves out every "origin". The writer only
-// writes: models are kept as text dumps.
+// mode leaves out every "origin". The writer only writes: models are kept as text dumps.
 #pragma once
 
 #include <string>

@@ -93,8 +93,9 @@ void write_file_safely(const std::string& path, std::span<const std::span<const 
   for (std::span<const std::byte> piece : pieces) file.write(piece);
   file.finish();
   const std::string previous = path + ".previous";
-  if (keep_previous && keep_previous() && ops.rename(path, previous) != 0)
+  if (keep_previous && keep_previous() && ops.rename(path, previous) != 0) {
     fail("rename to", previous);
+  }
   file.rename_to(path);
   const auto folder = std::filesystem::path(path).parent_path();
   if (ops.sync_folder(folder.empty() ? "." : folder.string()) != 0) fail("sync", folder.string());

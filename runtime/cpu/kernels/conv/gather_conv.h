@@ -4,7 +4,8 @@
 //
 // A tile (tile.h) is a few output pixels that meet the same taps: neighbours in a row or, where
 // padding or strides make neighbours differ, the same pixel of several images. So no tap is wasted
-// on padding, and no input is copied.
+// on padding, and no input is copied. Neighbours of few channels have tiles of their own
+// (sliding_tile.h).
 #pragma once
 
 #include <cstddef>
