@@ -27,6 +27,7 @@ void add_arithmetic_rules(RuleSet& rules) {
   rules.add(kReciprocal, {[](C c) { return -dy(c) * square(y(c)); }});
   rules.add(kCast, {[](C c) { return cast(dy(c), x(c).dtype()); }});
   rules.add(kStopGradient, {NoGradient::kStopped});
+  rules.add(kCheckFinite, {[](C c) { return dy(c); }});
 
   rules.add(kAdd, {dy, dy});
   rules.add(kSub, {dy, [](C c) { return -dy(c); }});

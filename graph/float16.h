@@ -5,8 +5,9 @@
 //   Bf16 b = to_bf16(1.5f);  float x = to_float(b);
 #pragma once
 
-#include <bit>
 #include <cstdint>
+
+#include "graph/host_device.h"
 
 namespace adjoint {
 
@@ -22,30 +23,30 @@ struct F16 {
   bool operator==(const F16&) const = default;
 };
 
-constexpr float to_float(Bf16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
+ADJOINT_HOST_DEVICE constexpr float to_float(Bf16 value) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
 }
 
-constexpr Bf16 to_bf16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+ADJOINT_HOST_DEVICE constexpr Bf16 to_bf16(float value) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40u)};
   return {static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
-constexpr float to_float(F16 value) {
+ADJOINT_HOST_DEVICE constexpr float to_float(F16 value) {
   const uint32_t sign = (value.bits & 0x8000u) << 16;
   const uint32_t exponent = (value.bits >> 10) & 0x1fu;
   const uint32_t mantissa = value.bits & 0x3ffu;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+  if (exponent == 31) return __builtin_bit_cast(float, sign | 0x7f800000u | (mantissa << 13));
   if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24, exact in float32
     const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+    return __builtin_bit_cast(float, sign | __builtin_bit_cast(uint32_t, magnitude));
   }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  return __builtin_bit_cast(float, sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-constexpr F16 to_f16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
+ADJOINT_HOST_DEVICE constexpr F16 to_f16(float value) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {static_cast<uint16_t>(sign | 0x7e00u)};

@@ -177,6 +177,11 @@ constexpr OpDef kCast = unary("cast", infer_cast, nullptr, &kAttributesOf<CastAt
 constexpr OpDef kIsFinite = unary("is_finite", infer_is_finite);
 constexpr OpDef kLogicalNot = unary("logical_not", infer_logical_not);
 constexpr OpDef kStopGradient = unary("stop_gradient", infer_any);
+constexpr OpDef kCheckFinite = {.name = "check_finite",
+                                .min_operands = 1,
+                                .max_operands = 1,
+                                .infer = infer_float,
+                                .traits = {.data_checked = true}};
 
 constexpr OpDef kAdd = binary("add", infer_binary_number, true);
 constexpr OpDef kSub = binary("sub", infer_binary_number);
@@ -206,13 +211,13 @@ constexpr OpDef kSelect = {.name = "select",
 
 std::span<const OpDef* const> elementwise_ops() {
   static constexpr const OpDef* kOps[] = {
-      &kNeg,          &kAbs,        &kSign,      &kSquare,     &kExp,   &kExpm1,     &kLog,
-      &kLog1p,        &kSqrt,       &kRsqrt,     &kReciprocal, &kSin,   &kCos,       &kTanh,
-      &kSigmoid,      &kSoftplus,   &kRelu,      &kLeakyRelu,  &kElu,   &kGelu,      &kSilu,
-      &kSoftsign,     &kErf,        &kFloor,     &kClamp,      &kCast,  &kIsFinite,  &kLogicalNot,
-      &kStopGradient, &kAdd,        &kSub,       &kMul,        &kDiv,   &kPow,       &kMaximum,
-      &kMinimum,      &kReluGrad,   &kEqual,     &kNotEqual,   &kLess,  &kLessEqual, &kGreater,
-      &kGreaterEqual, &kLogicalAnd, &kLogicalOr, &kLogicalXor, &kSelect};
+      &kNeg,          &kAbs,        &kSign,      &kSquare,     &kExp,    &kExpm1,      &kLog,
+      &kLog1p,        &kSqrt,       &kRsqrt,     &kReciprocal, &kSin,    &kCos,        &kTanh,
+      &kSigmoid,      &kSoftplus,   &kRelu,      &kLeakyRelu,  &kElu,    &kGelu,       &kSilu,
+      &kSoftsign,     &kErf,        &kFloor,     &kClamp,      &kCast,   &kIsFinite,   &kLogicalNot,
+      &kStopGradient, &kAdd,        &kSub,       &kMul,        &kDiv,    &kPow,        &kMaximum,
+      &kMinimum,      &kReluGrad,   &kEqual,     &kNotEqual,   &kLess,   &kLessEqual,  &kGreater,
+      &kGreaterEqual, &kLogicalAnd, &kLogicalOr, &kLogicalXor, &kSelect, &kCheckFinite};
   return kOps;
 }
 
@@ -249,6 +254,7 @@ Value cast(Located x, DType dtype) { return build(kCast, x, {}, CastAttributes{d
 Value is_finite(Located x) { return build(kIsFinite, x); }
 Value logical_not(Located x) { return build(kLogicalNot, x); }
 Value stop_gradient(Located x) { return build(kStopGradient, x); }
+Value check_finite(Located x) { return build(kCheckFinite, x); }
 
 Value add(Located a, Value b) { return build(kAdd, a, {b}); }
 Value sub(Located a, Value b) { return build(kSub, a, {b}); }

@@ -21,7 +21,7 @@ extern const OpDef kNeg, kAbs, kSign, kSquare, kExp, kExpm1, kLog, kLog1p, kSqrt
     kSoftsign, kErf, kFloor, kClamp, kCast, kIsFinite, kLogicalNot, kStopGradient;
 extern const OpDef kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kReluGrad;
 extern const OpDef kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kLogicalAnd,
-    kLogicalOr, kLogicalXor, kSelect;
+    kLogicalOr, kLogicalXor, kSelect, kCheckFinite;
 
 // All of the above.
 std::span<const OpDef* const> elementwise_ops();
@@ -90,6 +90,9 @@ Value cast(Located x, DType dtype);
 Value is_finite(Located x);      // neither infinite nor NaN (floats) -> bool
 Value logical_not(Located x);    // bool
 Value stop_gradient(Located x);  // x, of any type; no gradient passes
+// x (floats); the step throws DataError, and leaves the state alone, where an element is infinite
+// or NaN. Only what a result or an update needs is computed, and so checked.
+Value check_finite(Located x);
 
 // Two operands of one type, broadcast; the result has that type.
 

@@ -20,7 +20,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ops/host_device.h"
+#include "graph/host_device.h"
 
 namespace adjoint::philox {
 

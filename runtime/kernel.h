@@ -41,6 +41,7 @@ struct KernelRequest {
   const Node& node;
   std::vector<TensorType> inputs;
   std::vector<TensorType> outputs;
+  std::string_view variant = {};  // of the kernel, where it has several: "provider.op#variant"
 
   template <typename A>
   const A& attributes() const {
@@ -58,6 +59,9 @@ struct KernelFacts {
   bool alias = false;
   // It may throw DataError on bad values; such kernels run before the first write to the state.
   bool fallible = false;
+  // It leaves the state alone once the step has failed, so that it may write a variable. (On the
+  // CPU a failed step ends at once.)
+  bool guarded = true;
   double flops = 0;
   // Bytes read and written, where that is not all of the inputs and outputs (a gather from a data
   // set); negative: all.

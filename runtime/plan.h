@@ -43,13 +43,14 @@ struct PlanStorage {
 enum class Placement : uint8_t {
   bound,  // the leaf's own memory
   arena,
-  alias,           // the operand's bytes: nothing runs
-  in_place,        // over an operand that nothing reads afterwards
-  result,          // written straight into the result
-  update,          // written straight into the variable
-  update_fails,    // in the arena, copied to the variable: a kernel that can fail runs later
-  update_is_read,  // in the arena, copied to the variable: its old value is still read
-  copy,            // made by a copy
+  alias,             // the operand's bytes: nothing runs
+  in_place,          // over an operand that nothing reads afterwards
+  result,            // written straight into the result
+  update,            // written straight into the variable
+  update_fails,      // in the arena, copied to the variable: a kernel that can fail runs later
+  update_is_read,    // in the arena, copied to the variable: its old value is still read
+  update_unguarded,  // in the arena, copied to the variable: the kernel runs in failed steps too
+  copy,              // made by a copy
 };
 template <>
 struct EnumNames<Placement> {
@@ -61,6 +62,7 @@ struct EnumNames<Placement> {
                                                 "straight into the variable",
                                                 "apart: a kernel that can fail runs later",
                                                 "apart: the variable is still read",
+                                                "apart: the kernel runs in failed steps too",
                                                 "copy"};
 };
 

@@ -161,6 +161,7 @@ void Layout::place_updates() {
 Placement Layout::update_placement(Index value, int32_t variable) const {
   const int32_t launch = groups_[value].first;
   if (launch <= last_fallible_) return Placement::update_fails;
+  if (!facts(values_[value].node).guarded) return Placement::update_unguarded;
   const Index leaf = leaves_[variable];
   if (leaf < 0 || groups_[leaf].last < launch) return Placement::update;
   if (groups_[leaf].last > launch) return Placement::update_is_read;

@@ -209,6 +209,8 @@ class PlanVerifier {
     require(choice.has_value(), index, "the device has no such kernel for it");
     require(!choice->facts.alias, index, "the kernel only stands for an alias");
     require(launch.fallible || !choice->facts.fallible, index, "it can fail, but is not marked");
+    require(choice->facts.guarded || !launch.writes_state, index,
+            "it writes a variable, but runs in failed steps too");
     require(launch.workspace_bytes >= choice->facts.workspace_bytes, index,
             "the workspace is too small");
     return choice->facts;

@@ -29,7 +29,14 @@ Checkpoint read_either(const std::filesystem::path& path) {
   return read_checkpoint(previous);
 }
 
+// "cuda" of "cuda:1".
+std::string kind_of(const std::string& device) { return device.substr(0, device.find(':')); }
+
 }  // namespace
+
+KernelChoices CheckpointInfo::kernels_for(const Device& other) const {
+  return kind_of(device) == kind_of(other.name()) ? kernels : KernelChoices{};
+}
 
 bool checkpoint_exists(const std::filesystem::path& path) {
   return std::filesystem::exists(path) || std::filesystem::exists(path.string() + ".previous");
@@ -52,6 +59,7 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                       {"columns", info.model.columns}, {"learning_rate", info.model.learning_rate},
                       {"batch", info.batch},           {"limit", info.limit},
                       {"data", info.data_name},        {"images", info.images},
+                      {"device", info.device},         {"precision", name(info.precision)},
                       {"kernels", info.kernels}};
   adjoint::save_checkpoint(trainer.state(), {{kNotes, notes.dump()}}, path);
 }
@@ -68,6 +76,9 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
             .limit = notes.at("limit"),
             .data_name = notes.at("data"),
             .images = notes.at("images"),
+            // Checkpoints from before there was a choice lack these two.
+            .device = notes.value("device", "cpu"),
+            .precision = precision_of(notes.value("precision", "f32")).value(),
             .kernels = notes.at("kernels")};
   } catch (const std::exception&) {
     throw DataError(path.string() + ": is a checkpoint, but not of this program");

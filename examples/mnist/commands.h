@@ -14,8 +14,12 @@ struct Settings {
   int64_t batch = 128;
   double learning_rate = 0.5;
   int64_t seed = 1;
-  std::string device = "auto";
-  int threads = 0;    // 0: all cores
+  std::string device = "auto";  // or cpu, cuda, cuda:N
+  int threads = 0;              // 0: all cores
+  std::string precision;        // empty: f32, or that of the checkpoint
+  bool fast = false;
+  bool no_autotune = false;
+  std::filesystem::path dump_kernels;
   int64_t limit = 0;  // 0: all images
   std::filesystem::path checkpoint;
   bool resume = false;

@@ -14,14 +14,18 @@ namespace {
 // A trained model on its device.
 struct Trained {
   CheckpointInfo info;
+  ChosenDevice chosen;
   MnistModel model;
   Trainer trainer;
 
   explicit Trained(const Settings& settings)
       : info(read_checkpoint_info(settings.checkpoint)),
+        chosen(choose_device(settings, info.precision)),
         model(info.model),
-        trainer(model, choose_device(settings).device,
-                {.batch = info.batch, .kernels = info.kernels}) {
+        trainer(model, chosen.device,
+                {.batch = info.batch,
+                 .kernels = info.kernels_for(*chosen.device),
+                 .precision = chosen.precision}) {
     load_checkpoint(settings.checkpoint, trainer);
   }
 };

@@ -30,8 +30,8 @@ std::string function_text(const Function& function, const Settings& settings, bo
   return to_module_text(function, mode);
 }
 
-std::string plan_text(const Function& optimized, const Settings& settings) {
-  const ChosenDevice chosen = choose_device(settings);
+std::string plan_text(const Function& optimized, const ChosenDevice& chosen,
+                      const Settings& settings) {
   const Plan plan = make_plan(optimized, {{"batch", settings.batch}, {"train_count", kTrainCount}},
                               *chosen.device);
   if (settings.format == "dot") return function_text(*plan.function, settings, false);
@@ -43,9 +43,10 @@ std::string dump_text(const Settings& settings) {
   const MnistModel model({.network = settings.model});
   if (settings.what == "forward") return function_text(model.evaluate(), settings, true);
   if (settings.what == "gradient") return function_text(model.train(), settings, true);
-  const auto optimized = optimize(model.train());
+  const ChosenDevice chosen = choose_device(settings);
+  const auto optimized = apply_precision(*optimize(model.train()).function, chosen.precision);
   if (settings.what == "optimized") return function_text(*optimized.function, settings, false);
-  return plan_text(*optimized.function, settings);
+  return plan_text(*optimized.function, chosen, settings);
 }
 
 void write_file(const std::string& path, const std::string& text) {

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "examples/mnist/commands.h"
+#include "examples/mnist/setup.h"
 #include "graph/error.h"
 
 namespace adjoint::mnist {
@@ -13,16 +14,34 @@ namespace {
 
 constexpr int kUsage = 2;
 
-void add_model_options(CLI::App& app, Settings& s) {
-  app.add_option("--model", s.model, "The network: cnn (the reference) or mlp")
-      ->check(CLI::IsMember({"cnn", "mlp"}))
-      ->capture_default_str();
-  app.add_option("--device", s.device, "Where to run: auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+void add_device_options(CLI::App& app, Settings& s) {
+  app.add_option("--device", s.device,
+                 "Where to run: auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N")
+      ->check([](const std::string& text) {
+        return is_device_name(text) ? "" : text + " is not auto, cpu, cuda or cuda:N";
+      })
       ->capture_default_str();
   app.add_option("--threads", s.threads, "CPU threads; 0: one for each core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--precision", s.precision,
+                 "Of products and convolutions: f32, tf32 (GPUs only) or bf16 (default: f32; for a "
+                 "trained model, as it was trained)")
+      ->check(CLI::IsMember({"f32", "tf32", "bf16"}));
+  app.add_flag("--fast", s.fast,
+               "GPU: faster kernels whose bits may differ from run to run (the CPU ignores this)");
+  app.add_flag("--no-autotune", s.no_autotune,
+               "GPU: choose convolution kernels by heuristics, without measuring (the CPU ignores "
+               "this)");
+  app.add_option("--dump-kernels", s.dump_kernels,
+                 "GPU: folder for the sources of generated kernels (the CPU ignores this)");
+}
+
+void add_model_options(CLI::App& app, Settings& s) {
+  app.add_option("--model", s.model, "The network: cnn (the reference) or mlp")
+      ->check(CLI::IsMember({"cnn", "mlp"}))
+      ->capture_default_str();
+  add_device_options(app, s);
 }
 
 void add_data_option(CLI::App& app, Settings& s) {
@@ -59,12 +78,7 @@ void add_train(CLI::App& app, Settings& s) {
 void add_trained_options(CLI::App& app, Settings& s) {
   app.add_option("--checkpoint", s.checkpoint, "The trained model, from `mnist train --checkpoint`")
       ->required();
-  app.add_option("--device", s.device, "Where to run: auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--threads", s.threads, "CPU threads; 0: one for each core")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_device_options(app, s);
   add_data_option(app, s);
 }
 

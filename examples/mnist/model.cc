@@ -122,19 +122,22 @@ void MnistModel::build_train(double learning_rate) {
       greater_equal(reached, dim_size(f.resource(*module_.find_resource(kTrainLabels)), 0));
   f.update(variable(kPosition), select(ends, none, reached));
   f.update(variable(kEpoch), epoch + cast(ends, DType::i64));
-  f.result("loss", loss);
+  f.result("loss", check_finite(loss));
 }
 
 void MnistModel::build_evaluate() {
   Function& f = module_.function("evaluate");
   const Value start = f.argument("start", {DType::i64, {}});
+  const Value loss = f.argument("loss_before", {DType::f64, {}});
+  const Value correct = f.argument("correct_before", {DType::i64, {}});
   const Value index = start + iota(f, {Dim::symbol("batch")});
   const Value images = gather(f.resource(*module_.find_resource(kTestImages)), index);
   const Value labels = gather(f.resource(*module_.find_resource(kTestLabels)), index);
   const Value logits = network_.apply({f, Mode::evaluation}, scaled(images));
   const Value classes = argmax(logits, -1);
-  f.result("loss", sum(cast(softmax_cross_entropy(logits, labels), DType::f64)));
-  f.result("correct", count_correct(classes, labels));
+  f.result("loss", loss + sum(cast(softmax_cross_entropy(logits, labels), DType::f64)));
+  f.result("correct", correct + count_correct(classes, labels));
+  f.result("next", start + dim_size(index, 0));
   f.result("classes", classes);
 }
 

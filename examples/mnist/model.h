@@ -33,10 +33,12 @@ class MnistModel {
   // initialize(key: i64[]): the first value of every variable.
   const Function& initialize() const { return module_.get_function("initialize"); }
   // train(): one step on the next `batch` of the shuffled images; binds `batch`. Adds to the sums
-  // of the epoch, which begins anew at position 0. Result: loss, the batch's mean.
+  // of the epoch, which begins anew at position 0. Result: loss, the batch's mean. Fails, and
+  // leaves the state alone, where that is infinite or not a number.
   const Function& train() const { return module_.get_function("train"); }
-  // evaluate(start: i64[]): test images from `start` on; binds `batch`. Results: loss (the sum),
-  // correct (how many), classes (as predicted).
+  // evaluate(start: i64[], loss_before: f64[], correct_before: i64[]): test images from `start` on;
+  // binds `batch`. Results: next (the start of the next batch), loss and correct (the sums before
+  // and this batch's), classes (as predicted).
   const Function& evaluate() const { return module_.get_function("evaluate"); }
   // predict(images: u8[batch,rows,columns,1]). Result: probabilities f32[batch,10].
   const Function& predict() const { return module_.get_function("predict"); }

@@ -13,14 +13,18 @@
 
 namespace adjoint::mnist {
 
-// The device that --device names, and a line why where `auto` had a choice. Throws DeviceError for
-// one that is not there.
+// The device that --device names, set to the precision that --precision names, or else
+// `precision`; the note says what it is, and why where `auto` had a choice. Throws DeviceError for
+// a device that is not there, and for a precision that it does not have.
 struct ChosenDevice {
   std::shared_ptr<Device> device;
   int threads = 1;
+  Precision precision = Precision::f32;
   std::string note;
 };
-ChosenDevice choose_device(const Settings& settings);
+ChosenDevice choose_device(const Settings& settings, Precision precision = Precision::f32);
+// Whether it names a device: auto, cpu, cuda or cuda:N.
+bool is_device_name(const std::string& text);
 
 // Finds the data as --data says; notices go to standard error.
 DataSource locate_data(const Settings& settings);
@@ -31,8 +35,13 @@ struct CheckpointInfo {
   int64_t batch = 128;
   int64_t limit = 0;
   std::string data_name;
-  int64_t images = 0;  // trained on
-  KernelChoices kernels;
+  int64_t images = 0;          // trained on
+  std::string device = "cpu";  // that it was trained on
+  Precision precision = Precision::f32;
+  KernelChoices kernels;  // of that device
+
+  // The recorded choices where they are of this device's kind.
+  KernelChoices kernels_for(const Device& other) const;
 };
 
 // Whether there is a checkpoint, or the one before it.

@@ -73,6 +73,8 @@ class Training {
     require_same("--batch", old.batch, settings_.batch);
     require_same("--limit", old.limit, settings_.limit);
     require_same("--lr", old.model.learning_rate, settings_.learning_rate);
+    require_same("--precision", std::string(name(old.precision)),
+                 settings_.precision.empty() ? "f32" : settings_.precision);
   }
 
   void require_same_data(const DataSource& source, int64_t images) const {
@@ -99,11 +101,14 @@ class Training {
     model_.emplace(info_.model);
     trainer_.emplace(*model_, chosen_.device,
                      TrainerOptions{.batch = info_.batch,
-                                    .kernels = info_.kernels,
+                                    .kernels = info_.kernels_for(*chosen_.device),
+                                    .precision = chosen_.precision,
                                     .profiler = settings_.profile ? &profiler_ : nullptr});
     trainer_->bind_training(train);
     trainer_->bind_test(test);
     trainer_->prepare();
+    info_.device = chosen_.device->name();
+    info_.precision = chosen_.precision;
     info_.kernels = choices_of(*trainer_);
     if (resumed_) {
       load_checkpoint(settings_.checkpoint, *trainer_);
@@ -138,10 +143,9 @@ class Training {
   EpochResult run_epoch() {
     const int64_t before = trainer_->position();
     Progress progress(stdout, label(trainer_->epoch() + 1), trainer_->training_count(), before);
-    double mean = 0;
-    return trainer_->run_epoch([&](int64_t done, double loss) {
-      mean = mean == 0 ? loss : 0.98 * mean + 0.02 * loss;
-      if (progress.due()) progress.update(done, mean);
+    return trainer_->run_epoch([&](int64_t done) {
+      // Reading the loss waits for the steps on their way; it is due at most 5 times a second.
+      if (progress.due()) progress.update(done, trainer_->score_so_far(done).loss);
       return !InterruptScope::requested();
     });
   }
@@ -198,6 +202,7 @@ class Training {
             {"seed", trainer_->seed()},
             {"device", chosen_.device->name()},
             {"threads", chosen_.threads},
+            {"precision", name(chosen_.precision)},
             {"data", info_.data_name},
             {"planned_bytes", trainer_->memory_bytes()},
             {"peak_resident_bytes", peak_resident_bytes()},

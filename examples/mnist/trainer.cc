@@ -2,15 +2,27 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <string_view>
 #include <utility>
 
 #include "graph/error.h"
+#include "ops/elementwise.h"
+#include "runtime/optimize.h"
 
 namespace adjoint::mnist {
 namespace {
 
 constexpr int64_t kTestBatch = 250;
+
+// What the evaluation adds up from batch to batch.
+struct Sum {
+  const char* argument;
+  const char* result;
+  DType dtype;
+};
+constexpr Sum kSums[] = {{"start", "next", DType::i64},
+                         {"loss_before", "loss", DType::f64},
+                         {"correct_before", "correct", DType::i64}};
 
 Tensor scalar(int64_t value) { return Tensor::of<int64_t>({}, {value}); }
 
@@ -34,15 +46,17 @@ Trainer::Trainer(const MnistModel& model, std::shared_ptr<Device> device, Traine
       device_(std::move(device)),
       options_(std::move(options)),
       state_(model.module(), device_),
-      initialize_(make_runnable(model.initialize(), options_)),
+      initialize_(make_runnable(model.initialize(), {})),
       train_(make_runnable(model.train(), options_)),
       evaluate_(make_runnable(model.evaluate(), options_)),
-      predict_(make_runnable(model.predict(), options_)) {}
+      predict_(make_runnable(model.predict(), options_)),
+      loss_(device_->allocate({DType::f32, {}})) {}
 
 Trainer::Runnable Trainer::make_runnable(const Function& function,
                                          const TrainerOptions& options) const {
   Runnable runnable;
   runnable.function = optimize(function).function;
+  runnable.function = apply_precision(*runnable.function, options.precision).function;
   runnable.executable = std::make_unique<Executable>(
       *runnable.function, device_, ExecutableOptions{.plan = {.kernels = options.kernels}});
   return runnable;
@@ -99,66 +113,113 @@ size_t Trainer::memory_bytes() const {
   return bytes + largest;
 }
 
+Tensor Trainer::on_host(const Tensor& tensor) const {
+  Tensor host = Tensor::uninitialized(tensor.type());
+  device_->copy(tensor, host);
+  return host;
+}
+
 EpochResult Trainer::run_epoch(const StepHook& after_step) {
+  try {
+    return run_steps(after_step);
+  } catch (const DataError& error) {
+    if (!std::string_view(error.what()).starts_with(kCheckFinite.name)) throw;
+  }
+  explain_bad_loss();
+}
+
+EpochResult Trainer::run_steps(const StepHook& after_step) {
   using Clock = std::chrono::steady_clock;
   EpochResult result;
   int64_t done = position();
   const int64_t epoch_before = epoch();
-  Tensors into = {{"loss", Tensor::zeros({DType::f32, {}})}};
   const auto begin = Clock::now();
   while (done < training_count_) {
     const int64_t size = std::min(options_.batch, training_count_ - done);
-    const DimBindings bindings = {{"batch", size}};
-    train_.executable->run(state_, {},
-                           {.bindings = bindings, .into = into, .profiler = options_.profiler});
-    const double loss = into.at("loss").item<float>();
-    if (!std::isfinite(loss)) explain_bad_loss(loss, bindings);
+    train_.executable->run(
+        state_, {},
+        {.bindings = {{"batch", size}}, .into = {{"loss", loss_}}, .profiler = options_.profiler});
     done += size;
     result.images += size;
-    if (!after_step(done, loss)) break;
+    if (!after_step(done)) break;
   }
+  result.train = score_so_far(done);
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   result.finished = epoch() > epoch_before;
-  const double seen = static_cast<double>(done);
-  result.train.loss = state_.get(kLossSum).item<double>() / seen;
-  result.train.accuracy = static_cast<double>(integer(kCorrect)) / seen;
   return result;
 }
 
-void Trainer::explain_bad_loss(double loss, const DimBindings& bindings) {
-  const std::string where = "the loss is " + std::to_string(loss) + " in epoch " +
-                            std::to_string(epoch() + 1) + "; a smaller --lr may help";
+Score Trainer::score_so_far(int64_t done) const {
+  const double seen = static_cast<double>(done);
+  return {state_.get(kLossSum).item<double>() / seen,
+          static_cast<double>(integer(kCorrect)) / seen};
+}
+
+// The state is as before the bad step, which fails again in the same way.
+void Trainer::explain_bad_loss() {
+  const DimBindings bindings = {{"batch", std::min(options_.batch, training_count_ - position())}};
+  auto run_again = [&](bool check_finite) {
+    train_.executable->run(
+        state_, {},
+        {.bindings = bindings, .into = {{"loss", loss_}}, .check_finite = check_finite});
+    on_host(loss_);  // waits
+  };
   try {
-    train_.executable->run(state_, {}, {.bindings = bindings, .check_finite = true});
+    run_again(false);
+  } catch (const DataError&) {
+  }
+  const std::string where = "the loss is " + std::to_string(on_host(loss_).item<float>()) +
+                            " in epoch " + std::to_string(epoch() + 1) +
+                            "; a smaller --lr may help";
+  try {
+    run_again(true);
   } catch (const DataError& error) {
     throw DataError(where + "\n  first seen in " + error.what());
   }
   throw DataError(where);
 }
 
+void Trainer::begin_sums() {
+  for (const Sum& sum : kSums) {
+    Tensor& before = sums_[sum.argument];
+    Tensor& after = new_sums_[sum.result];
+    if (!before) before = device_->allocate({sum.dtype, {}});
+    if (!after) after = device_->allocate({sum.dtype, {}});
+    device_->copy(Tensor::zeros({sum.dtype, {}}), before);
+  }
+}
+
+void Trainer::run_test_batch(int64_t size) {
+  Tensor& classes = classes_[size];
+  if (!classes) classes = device_->allocate({DType::i64, {size}});
+  Tensors into = new_sums_;
+  into["classes"] = classes;
+  evaluate_.executable->run(state_, sums_, {.bindings = {{"batch", size}}, .into = into});
+  for (const Sum& sum : kSums) device_->copy(new_sums_.at(sum.result), sums_.at(sum.argument));
+}
+
 Score Trainer::evaluate(std::vector<std::vector<int64_t>>* confusion) {
   if (confusion) confusion->assign(kClasses, std::vector<int64_t>(kClasses, 0));
-  double loss = 0;
-  int64_t correct = 0;
+  begin_sums();
   for (int64_t start = 0; start < test_count_; start += kTestBatch) {
     const int64_t size = std::min(kTestBatch, test_count_ - start);
-    const Tensors results = evaluate_.executable->run(state_, {{"start", scalar(start)}},
-                                                      {.bindings = {{"batch", size}}});
-    loss += results.at("loss").item<double>();
-    correct += results.at("correct").item<int64_t>();
+    run_test_batch(size);
     if (!confusion) continue;
-    const auto classes = results.at("classes").values<int64_t>();
-    for (int64_t i = 0; i < size; ++i) ++(*confusion)[test_labels_[start + i]][classes[i]];
+    const Tensor classes = on_host(classes_.at(size));
+    const auto predicted = classes.values<int64_t>();
+    for (int64_t i = 0; i < size; ++i) ++(*confusion)[test_labels_[start + i]][predicted[i]];
   }
   const double count = static_cast<double>(test_count_);
-  return {loss / count, static_cast<double>(correct) / count};
+  return {on_host(new_sums_.at("loss")).item<double>() / count,
+          static_cast<double>(on_host(new_sums_.at("correct")).item<int64_t>()) / count};
 }
 
 std::vector<float> Trainer::predict(const std::vector<uint8_t>& image) {
   const Shape& shape = model_.network().input().shape;
   const Tensor images = copy_of(image, {1, shape[1].value(), shape[2].value(), 1});
   const Tensors results = predict_.executable->run(state_, {{"images", images}});
-  const auto values = results.at("probabilities").values<float>();
+  const Tensor probabilities = on_host(results.at("probabilities"));
+  const auto values = probabilities.values<float>();
   return {values.begin(), values.end()};
 }
 

@@ -3,12 +3,16 @@
 //   Trainer trainer(model, cpu::device(2), {.batch = 128});
 //   trainer.initialize(1);
 //   trainer.bind_training(train_digits);
-//   EpochResult epoch = trainer.run_epoch(progress);
+//   EpochResult epoch = trainer.run_epoch([](int64_t done) { return !interrupted(); });
 //   Score score = trainer.evaluate();
+//
+// On a device that runs on its own, such as a GPU, a step is only enqueued, at most 32 of them; the
+// host waits for them where it reads values, as at the end of an epoch.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,15 +20,16 @@
 #include "examples/mnist/dataset.h"
 #include "examples/mnist/model.h"
 #include "runtime/executable.h"
-#include "runtime/optimize.h"
+#include "runtime/precision.h"
 #include "runtime/profiler.h"
 
 namespace adjoint::mnist {
 
 struct TrainerOptions {
   int64_t batch = 128;
-  KernelChoices kernels = {};    // recorded ones, for equal bits
-  Profiler* profiler = nullptr;  // receives the time of every launch of training steps
+  KernelChoices kernels = {};            // recorded ones, for equal bits
+  Precision precision = Precision::f32;  // tf32: the device's options say so too
+  Profiler* profiler = nullptr;          // receives the time of every launch of training steps
 };
 
 // Means over images; accuracies are shares of 1.
@@ -64,15 +69,17 @@ class Trainer {
   size_t memory_bytes() const;
   const Function& optimized_train() const { return *train_.function; }
 
-  // Called after each step with the images done in this epoch and the step's mean loss; false
-  // stops.
-  using StepHook = std::function<bool(int64_t done, double loss)>;
+  // Called after each step with the images done in this epoch, those of enqueued steps included;
+  // false stops.
+  using StepHook = std::function<bool(int64_t done)>;
   // Trains to the end of the epoch, from where it stands. Throws DataError, naming the node, where
-  // a loss is infinite or not a number.
+  // a loss is infinite or not a number: the state is as it was before the first such step.
   EpochResult run_epoch(const StepHook& after_step);
+  // Means over the first `done` images of this epoch. Waits for the steps on their way.
+  Score score_so_far(int64_t done) const;
 
   // All test images with the running statistics; `confusion`, where given, becomes the counts
-  // [label][predicted].
+  // [label][predicted] (and the host waits for each batch).
   Score evaluate(std::vector<std::vector<int64_t>>* confusion = nullptr);
 
   // Probabilities of the ten digits for one image.
@@ -86,13 +93,22 @@ class Trainer {
   Runnable make_runnable(const Function& function, const TrainerOptions& options) const;
   int64_t integer(const char* name) const;
   void bind(const Digits& digits, const char* images, const char* labels);
-  [[noreturn]] void explain_bad_loss(double loss, const DimBindings& bindings);
+  EpochResult run_steps(const StepHook& after_step);
+  [[noreturn]] void explain_bad_loss();
+  Tensor on_host(const Tensor& tensor) const;
+  // The evaluation's sums, on the device: what goes into a batch and what comes out of it.
+  void begin_sums();
+  void run_test_batch(int64_t size);
 
   const MnistModel& model_;
   std::shared_ptr<Device> device_;
   TrainerOptions options_;
   State state_;
   Runnable initialize_, train_, evaluate_, predict_;
+  Tensor loss_;                        // of the last step, on the device
+  Tensors sums_;                       // the arguments of `evaluate`, on the device
+  Tensors new_sums_;                   // its results
+  std::map<int64_t, Tensor> classes_;  // by batch size
   int64_t training_count_ = 0;
   int64_t test_count_ = 0;
   std::vector<uint8_t> test_labels_;

@@ -24,7 +24,8 @@ class CpuDevice final : public Device {
 
   std::optional<KernelChoice> choose(const KernelRequest& request,
                                      std::string_view wanted) const override {
-    const KernelDef* kernel = wanted.empty() ? kernels_.choose(request) : named(request, wanted);
+    const KernelDef* kernel =
+        wanted.empty() ? cpu::choose(kernels_, request) : named(request, wanted);
     if (kernel == nullptr) return {};
     return KernelChoice{std::string(kernel->name),
                         kernel->describe ? kernel->describe(request) : KernelFacts{}};

@@ -41,7 +41,7 @@ std::optional<std::vector<Literal>> evaluate(const Node& node, std::span<const L
     request.inputs.push_back({operand.dtype(), operand.dims()});
   }
   for (const Type& type : node.types) request.outputs.push_back(concrete(type));
-  const KernelDef* kernel = table.choose(request);
+  const KernelDef* kernel = choose(table, request);
   if (kernel == nullptr) return std::nullopt;
   const KernelFacts facts = kernel->describe ? kernel->describe(request) : KernelFacts{};
   if (facts.alias) return std::vector{read(request.outputs[0], operands[0].data())};

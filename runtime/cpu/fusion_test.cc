@@ -1,5 +1,5 @@
 // Fusion: text in, text out; random graphs give the same values fused and unfused.
-#include "runtime/cpu/fusion.h"
+#include "runtime/fusion.h"
 
 #include <gtest/gtest.h>
 
@@ -19,6 +19,7 @@
 #include "ops/shape.h"
 #include "ops/standard_ops.h"
 #include "runtime/cpu/evaluate.h"
+#include "runtime/cpu/kernels/region/region_ops.h"
 
 namespace adjoint::cpu {
 namespace {
@@ -36,7 +37,14 @@ std::string run_pass(const Pass& pass, const std::string& text) {
   const Function& function = parse_function(text, module, standard_ops());
   return to_text(*fused(function, pass).function, TextMode::structural);
 }
-std::string fuse(const std::string& text) { return run_pass(fusion_pass(), text); }
+Pass cpu_fusion() { return fusion_pass({.role = region_role}); }
+Pass decompose_missing(KernelTable table) {
+  return decompose_missing_pass([table = std::move(table)](const KernelRequest& request) {
+    return choose(table, request) != nullptr;
+  });
+}
+
+std::string fuse(const std::string& text) { return run_pass(cpu_fusion(), text); }
 
 TEST(Fusion, ChainWithConstantAndBroadcastBecomesOneRegion) {
   EXPECT_EQ(fuse(R"(function f(x: f32[4,3], b: f32[3]) {
@@ -177,7 +185,7 @@ TEST(Fusion, LongChainsAreCut) {
   Value y = x;
   for (int i = 0; i < 1000; ++i) y = i % 2 ? relu(y) : add(y, x);
   f.result("y", y);
-  const Rewritten result = fused(f, fusion_pass());
+  const Rewritten result = fused(f, cpu_fusion());
   EXPECT_GE(result.function->line_count(), 10);
   EXPECT_LE(result.function->line_count(), 40);
 }
@@ -186,7 +194,7 @@ TEST(DecomposeMissing, OnlyWhatHasNoKernel) {
   const KernelTable all = standard_kernels();
   KernelTable table;
   for (const KernelDef* kernel : all.for_op("add")) table.add({kernel, 1});
-  EXPECT_EQ(run_pass(decompose_missing_pass(table), R"(function f(x: f32[4]) {
+  EXPECT_EQ(run_pass(decompose_missing(table), R"(function f(x: f32[4]) {
   %0 = silu(x) : f32[4]
   %1 = add(%0, x) : f32[4]
   return y=%1
@@ -209,7 +217,7 @@ TEST(DecomposeMissing, OnlyWhatHasNoKernel) {
   return y=%0
 }
 )";
-  EXPECT_EQ(run_pass(decompose_missing_pass(standard_kernels()), kept), kept);
+  EXPECT_EQ(run_pass(decompose_missing(standard_kernels()), kept), kept);
 }
 
 // Node by node, from the arguments' values.
@@ -300,7 +308,7 @@ TEST(Fusion, RandomGraphsKeepTheirValues) {
       for (float& value : values) value = random() % 1000 / 250.0f - 2;
       arguments.push_back(Literal::of(f.type(id).shape.static_dims(), values));
     }
-    const Rewritten result = fused(f, fusion_pass());
+    const Rewritten result = fused(f, cpu_fusion());
     for (int32_t i = 0; i < static_cast<int32_t>(result.function->size()); ++i) {
       regions += result.function->node(i).op == &kRegion;
     }

@@ -16,6 +16,7 @@
 
 #include "runtime/cpu/threads.h"
 #include "runtime/kernel.h"
+#include "runtime/kernel_table.h"
 
 namespace adjoint::cpu {
 
@@ -48,21 +49,9 @@ struct KernelDef {
   PreparedKernel (*prepare)(const KernelRequest&) = nullptr;  // null only for aliases
 };
 
-// Kernels by op, in order of preference; the first that supports a request is taken unless a
-// recorded choice names another.
-class KernelTable {
- public:
-  void add(std::span<const KernelDef> kernels);
-  // Null where no kernel supports the request.
-  const KernelDef* choose(const KernelRequest& request) const;
-  // The kernel of that name for the op; null where there is none.
-  const KernelDef* find(std::string_view op, std::string_view name) const;
-  std::vector<const KernelDef*> for_op(std::string_view op) const;
-
- private:
-  std::vector<KernelDef> kernels_;
-  std::multimap<std::string_view, size_t> by_op_;
-};
+using KernelTable = adjoint::KernelTable<KernelDef>;
+// The first kernel that supports the request; null where there is none.
+const KernelDef* choose(const KernelTable& table, const KernelRequest& request);
 
 // Each family's kernels; standard_kernels() is all of them.
 KernelTable standard_kernels();

@@ -2,7 +2,8 @@
 
 #include "graph/passes.h"
 #include "runtime/cpu/device.h"
-#include "runtime/cpu/fusion.h"
+#include "runtime/cpu/kernels/region/region_ops.h"
+#include "runtime/fusion.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cpu {
@@ -10,8 +11,10 @@ namespace adjoint::cpu {
 Pipeline lowering_pipeline() {
   Pipeline pipeline;
   pipeline.repeat({norm_relu_grad_pass(), dce_pass(), norm_relu_pass()}, 1)
-      .add(decompose_missing_pass(standard_kernels()))
-      .add(fusion_pass());
+      .add(decompose_missing_pass([table = standard_kernels()](const KernelRequest& request) {
+        return choose(table, request) != nullptr;
+      }))
+      .add(fusion_pass({.role = region_role}));
   return pipeline;
 }
 

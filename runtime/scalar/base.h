@@ -6,10 +6,8 @@
 // compiled with -ffp-contract=off (nvcc: -fmad=false).
 #pragma once
 
-#ifndef __CUDACC_RTC__
 #include <cmath>
 #include <cstdint>
-#endif
 
 // ADJOINT_SCALAR float f(float x): callable in host and device code, always inlined.
 #ifdef __CUDACC__
@@ -62,6 +60,16 @@ ADJOINT_SCALAR float power_of_two(int32_t n) {
   return from_bits(static_cast<int32_t>(static_cast<uint32_t>(n + 127) << 23));
 }
 
-inline constexpr float kInfinity = __builtin_huge_valf();
+// std::conditional, which device code compiled at run time lacks.
+template <bool kFirst, typename A, typename B>
+struct Conditional {
+  using type = A;
+};
+template <typename A, typename B>
+struct Conditional<false, A, B> {
+  using type = B;
+};
+
+inline constexpr float kInfinity = __builtin_bit_cast(float, 0x7f800000);
 
 }  // namespace adjoint::scalar

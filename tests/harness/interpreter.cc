@@ -85,7 +85,7 @@ std::vector<Tensor> run_node(const Block& block, const Node& node,
     return {Tensor::of(node.attributes.get<ConstantAttributes>().value)};
   }
   const KernelRequest request = request_of(block, node);
-  if (const cpu::KernelDef* kernel = table().choose(request)) {
+  if (const cpu::KernelDef* kernel = cpu::choose(table(), request)) {
     return run_kernel(*kernel, request, inputs, threads);
   }
   if (!node.op->decompose) {
@@ -158,7 +158,7 @@ bool has_kernels(const Block& block) {
   for (size_t i = 0; i < block.size(); ++i) {
     const Node& node = block.node(static_cast<int32_t>(i));
     if (node.op->traits.leaf || node.op == &kConstant) continue;
-    if (table().choose(request_of(block, node)) != nullptr) continue;
+    if (cpu::choose(table(), request_of(block, node)) != nullptr) continue;
     if (!node.op->decompose || !has_kernels(*decomposed(block, node))) return false;
   }
   return true;

@@ -281,6 +281,12 @@ Cases elementwise_cases() {
                      .build = unary(stop_gradient),
                      .results = {x}});
   }
+  for (const auto& [name, x] : {std::pair("matrix", "f32[b,5]"),
+                                {"scalar", "f32[]"},
+                                {"empty", "f32[0]"},
+                                {"large", "f32[b,300]"}}) {
+    cases.push_back({"check_finite", name, {{x}}, unary(check_finite), {x}});
+  }
   cases.push_back(exact_case("stop_gradient", "bool", {{"bool[b,5]", booleans()}},
                              unary(stop_gradient), {"bool[b,5]"}));
   return cases;

@@ -164,6 +164,7 @@ void add_elementwise(Functions& f) {
   f["is_finite"] = is_finite_value;
   f["logical_not"] = logical_not_value;
   f["stop_gradient"] = same_value;
+  f["check_finite"] = same_value;
 
   f["add"] = binary([](R a, R b) { return a + b; }, [](I a, I b) { return a + b; });
   f["sub"] = binary([](R a, R b) { return a - b; }, [](I a, I b) { return a - b; });

@@ -24,7 +24,9 @@ cc_library(
         "-Wl,-rpath,{lib}",
         "-lcudart",
         "-lcublas",
+        "-lcublasLt",
         "-lcudnn",
+        "-lnvrtc",
     ],
 )
 """

@@ -54,17 +54,19 @@ def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_flags = [], testonly = F
     if not CUDA_HOME:
         return
     deps = deps + ["@adjoint_cuda//:cuda"]
-    _cuda_objects(
-        name = name + "_cu",
-        srcs = [source for source in srcs if source.endswith(".cu")],
-        hdrs = hdrs,
-        flags = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra"] + _architecture_flags() + nvcc_flags,
-        testonly = testonly,
-        deps = deps,
-    )
+    cuda_sources = [source for source in srcs if source.endswith(".cu")]
+    if cuda_sources:
+        _cuda_objects(
+            name = name + "_cu",
+            srcs = cuda_sources,
+            hdrs = hdrs,
+            flags = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra,-Wno-parentheses"] + _architecture_flags() + nvcc_flags,
+            testonly = testonly,
+            deps = deps,
+        )
     adjoint_library(
         name = name,
-        srcs = [source for source in srcs if not source.endswith(".cu")] + [name + "_cu"],
+        srcs = [source for source in srcs if not source.endswith(".cu")] + ([name + "_cu"] if cuda_sources else []),
         hdrs = hdrs,
         testonly = testonly,
         deps = deps,
@@ -75,3 +77,50 @@ def cuda_test(name, deps = [], **kwargs):
     """An adjoint_test against the CUDA libraries. It is run on machines without a GPU as well."""
     if CUDA_HOME:
         adjoint_test(name = name, deps = deps + ["@adjoint_cuda//:cuda"], **kwargs)
+
+def gpu_library(name, srcs, hdrs = [], deps = [], gpu_deps = [], visibility = None):
+    """A library of the GPU runtime, built twice from the same sources.
+
+    `name` is for CUDA, and exists where a toolkit is installed. `name_fake` is the same as C++ on top of the test
+    double, tests/fake_cuda, and exists everywhere. `gpu_deps` are libraries that have such twins.
+    """
+    cuda_library(
+        name = name,
+        srcs = srcs,
+        hdrs = hdrs,
+        nvcc_flags = ["-fmad=false", "--Werror=all-warnings"],
+        deps = deps + gpu_deps,
+        visibility = visibility,
+    )
+    plain = [source for source in srcs if not source.endswith(".cu")]
+    for source in srcs:
+        if source.endswith(".cu"):
+            native.genrule(
+                name = name + "_" + source.replace("/", "_") + "_as_cc",
+                srcs = [source],
+                outs = [source + ".cc"],
+                cmd = "cp $< $@",
+            )
+            plain.append(source + ".cc")
+    adjoint_library(
+        name = name + "_fake",
+        testonly = True,
+        srcs = plain,
+        hdrs = hdrs,
+        copts = ["-ffp-contract=off"],
+        defines = ["ADJOINT_FAKE_CUDA"],
+        visibility = visibility,
+        deps = deps + [dep + "_fake" for dep in gpu_deps] + ["//tests/fake_cuda"],
+    )
+
+def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], **kwargs):
+    """A test of the GPU runtime: `name` runs on the test double, `name_gpu` (by hand) on a GPU."""
+    adjoint_test(
+        name = name,
+        srcs = srcs,
+        deps = deps + [dep + "_fake" for dep in gpu_deps] + ["//tests/fake_cuda"],
+        linkopts = ["-rdynamic"],
+        data = data + ["//tests/fake_cuda:headers"],
+        **kwargs
+    )
+    cuda_test(name = name + "_gpu", srcs = srcs, deps = deps + gpu_deps, data = data, tags = ["manual"], **kwargs)

@@ -1,8 +1,11 @@
-// Kernels of the shape ops, of any element type, and of constants.
+// Kernels of the shape ops, of any element type, of constants, and of check_finite.
 #include <array>
+#include <cmath>
 #include <cstring>
 
+#include "graph/error.h"
 #include "ops/shape.h"
+#include "runtime/cpu/kernels/elements.h"
 #include "runtime/cpu/kernels/families.h"
 #include "runtime/cpu/kernels/strided_copy.h"
 
@@ -124,11 +127,35 @@ PreparedKernel prepare_constant(const KernelRequest& request) {
   };
 }
 
+KernelFacts describe_check_finite(const KernelRequest&) {
+  return {.in_place = {{0, 0}}, .fallible = true};
+}
+
+// Copies, then looks: after a failure the bad values can still be read.
+PreparedKernel prepare_check_finite(const KernelRequest& request) {
+  return [type = request.inputs[0]](const KernelCall& call) {
+    const void* from = call.inputs[0];
+    void* to = call.outputs[0];
+    if (from != to && type.byte_count() != 0) std::memcpy(to, from, type.byte_count());
+    visit_float(type.dtype, [&]<typename T>() {
+      const T* values = static_cast<const T*>(from);
+      for (int64_t i = 0; i < type.element_count(); ++i) {
+        if (std::isfinite(widen(values[i]))) continue;
+        throw DataError("check_finite: a value is infinite or not a number");
+      }
+    });
+  };
+}
+
 constexpr KernelDef kKernels[] = {
     {.name = "alias.reshape", .op = "reshape", .describe = describe_alias},
     {.name = "alias.squeeze", .op = "squeeze", .describe = describe_alias},
     {.name = "alias.expand_dims", .op = "expand_dims", .describe = describe_alias},
     {.name = "alias.stop_gradient", .op = "stop_gradient", .describe = describe_alias},
+    {.name = "adjoint.check_finite",
+     .op = "check_finite",
+     .describe = describe_check_finite,
+     .prepare = prepare_check_finite},
     {.name = "adjoint.transpose", .op = "transpose", .prepare = prepare_transpose},
     {.name = "adjoint.broadcast_to", .op = "broadcast_to", .prepare = prepare_broadcast_to},
     {.name = "adjoint.slice", .op = "slice", .prepare = prepare_slice},

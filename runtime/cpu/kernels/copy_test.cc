@@ -1,8 +1,12 @@
 // The kernels of the shape ops against an index-by-index copy.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
+#include <limits>
 
+#include "graph/error.h"
+#include "ops/elementwise.h"
 #include "ops/shape.h"
 #include "runtime/cpu/kernels/kernel_tester.h"
 
@@ -182,9 +186,24 @@ TEST(Copy, ReshapesAreAliases) {
   const KernelTable table = standard_kernels();
   for (Value y : {reshape(x, {2, 3}), squeeze(x), expand_dims(x, {0})}) {
     const KernelRequest request = request_of(y);
-    const KernelDef* kernel = table.choose(request);
+    const KernelDef* kernel = choose(table, request);
     ASSERT_NE(kernel, nullptr);
     EXPECT_TRUE(kernel->describe(request).alias);
+  }
+}
+
+TEST(CheckFinite, CopiesAndThrowsWhereAnElementIsBad) {
+  for (DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+    Block block("test");
+    const Value y = check_finite(block.argument("x", {dtype, {3}}));
+    const TestTensor good = run_kernel(y, {TestTensor::of(dtype, {3}, {1, -2, 0.5})})[0];
+    for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(good.at(i), (std::array{1.0, -2.0, 0.5}[i]));
+    for (double bad :
+         {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
+          std::numeric_limits<double>::quiet_NaN()}) {
+      const TestTensor x = TestTensor::of(dtype, {3}, {1, 2, bad});
+      EXPECT_THROW(run_kernel(y, {x}), DataError) << name(dtype) << " " << bad;
+    }
   }
 }
 

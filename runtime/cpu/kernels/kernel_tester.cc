@@ -123,7 +123,7 @@ std::vector<TestTensor> run_kernel(Value result, const std::vector<TestTensor>& 
   static const KernelTable kTable = standard_kernels();
   const KernelRequest request = request_of(result);
   const KernelDef* kernel =
-      name.empty() ? kTable.choose(request) : kTable.find(request.node.op->name, name);
+      name.empty() ? choose(kTable, request) : kTable.find(request.node.op->name, name);
   if (kernel == nullptr) throw PlanError("no kernel for " + std::string(request.node.op->name));
   std::vector<TestTensor> results = run_with(1, *kernel, request, operands);
   for (int threads : {2, 3}) {

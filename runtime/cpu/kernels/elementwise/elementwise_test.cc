@@ -356,6 +356,7 @@ TEST(Logic, TruthTables) {
 TEST(MicroKernels, EveryElementwiseOpHasOne) {
   const auto names = micro_kernel_ops();
   for (const OpDef* op : elementwise_ops()) {
+    if (op->traits.data_checked) continue;  // it can fail: a kernel of its own
     EXPECT_NE(std::find(names.begin(), names.end(), op->name), names.end()) << op->name;
   }
 }

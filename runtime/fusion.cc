@@ -1,4 +1,4 @@
-#include "runtime/cpu/fusion.h"
+#include "runtime/fusion.h"
 
 #include <algorithm>
 #include <functional>
@@ -13,20 +13,19 @@
 #include "ops/elementwise.h"
 #include "ops/region.h"
 #include "ops/shape.h"
-#include "runtime/cpu/kernels/region/region_ops.h"
 
-namespace adjoint::cpu {
+namespace adjoint {
 namespace {
 
 // The parts of a function that fusion sees: which nodes may be members of a region, and over which
 // shape.
 class Members {
  public:
-  explicit Members(const Function& function) : function_(function) {
+  Members(const Function& function, const FusionRules& rules) : function_(function), rules_(rules) {
     spaces_.resize(function.size());
     for (int32_t i = 0; i < size(); ++i) {
       const Node& node = function.node(i);
-      const auto kind = region_role(node, operand_types(node));
+      const auto kind = rules.role(node, operand_types(node));
       roles_.push_back(kind);
       if (kind == RegionRole::elementwise) spaces_[i] = node.types[0].shape;
       if (kind == RegionRole::reduction) spaces_[i] = function.type(node.operands[0]).shape;
@@ -43,10 +42,19 @@ class Members {
   // Whether `user` can read this operand of its own within one region.
   bool may_share_region(ValueId operand, int32_t user) const {
     return is_member(user) && roles_[operand.node] == RegionRole::elementwise &&
-           spaces_[operand.node] == spaces_[user];
+           spaces_[operand.node] == spaces_[user] && is_read_in_place(operand, user);
   }
 
  private:
+  // Whether the user reads the operand's element at its own place, wherever it reads it.
+  bool is_read_in_place(ValueId operand, int32_t user) const {
+    if (!rules_.reads_in_place) return true;
+    const Node& node = function_.node(user);
+    for (size_t i = 0; i < node.operands.size(); ++i) {
+      if (node.operands[i] == operand && !rules_.reads_in_place(node, i)) return false;
+    }
+    return true;
+  }
   std::vector<Type> operand_types(const Node& node) const {
     std::vector<Type> types;
     for (ValueId operand : node.operands) types.push_back(function_.type(operand));
@@ -54,6 +62,7 @@ class Members {
   }
 
   const Function& function_;
+  const FusionRules& rules_;
   std::vector<RegionRole> roles_;
   std::vector<Shape> spaces_;
 };
@@ -133,7 +142,8 @@ class Groups {
 // The regions of a function: lists of nodes, in order. A node that is in none is on its own.
 class Clusters {
  public:
-  Clusters(const Function& function, const Members& members) : cluster_of_(function.size(), -1) {
+  Clusters(const Function& function, const Members& members, size_t max_nodes)
+      : max_nodes_(max_nodes), cluster_of_(function.size(), -1) {
     const Levels levels(function, members);
     Groups groups(members.size());
     // The last member of each level and shape that reads a tensor.
@@ -165,12 +175,10 @@ class Clusters {
   int32_t of(int32_t node) const { return cluster_of_[node]; }
 
  private:
-  static constexpr size_t kMaxNodes = 48;  // of a region: what the engine surely takes
-
   // A large group is cut in the order of its nodes, which leaves no cycle between the pieces.
   void add(int32_t node, int32_t group) {
     auto [open, added] = open_.try_emplace(group, static_cast<int32_t>(nodes_.size()));
-    if (!added && nodes_[open->second].size() == kMaxNodes) {
+    if (!added && nodes_[open->second].size() == max_nodes_) {
       open->second = static_cast<int32_t>(nodes_.size());
       added = true;
     }
@@ -187,6 +195,7 @@ class Clusters {
                        [&](ValueId operand) { return members.is_absorbed(operand.node); });
   }
 
+  size_t max_nodes_;  // of a region
   std::vector<std::vector<int32_t>> nodes_;
   std::vector<int32_t> cluster_of_;
   std::map<int32_t, int32_t> open_;  // by group: the piece that is being filled
@@ -196,8 +205,10 @@ class Clusters {
 // operands allow.
 class Fusion {
  public:
-  explicit Fusion(const Function& function)
-      : function_(function), members_(function), clusters_(function, members_) {}
+  Fusion(const Function& function, const FusionRules& rules)
+      : function_(function),
+        members_(function, rules),
+        clusters_(function, members_, rules.max_nodes) {}
 
   std::optional<Rewritten> run() {
     bool any = false;
@@ -386,15 +397,17 @@ bool is_static(const RewriteSite& site) {
 
 }  // namespace
 
-Pass fusion_pass() {
-  return {"fusion", [](const Function& function) { return Fusion(function).run(); }};
+Pass fusion_pass(FusionRules rules) {
+  return {"fusion", [rules = std::move(rules)](const Function& function) {
+            return Fusion(function, rules).run();
+          }};
 }
 
-Pass decompose_missing_pass(KernelTable table) {
-  auto decompose = [table = std::make_shared<const KernelTable>(std::move(table))](
-                       const RewriteSite& site) -> std::vector<Value> {
+Pass decompose_missing_pass(std::function<bool(const KernelRequest&)> has_kernel) {
+  auto decompose = [has_kernel =
+                        std::move(has_kernel)](const RewriteSite& site) -> std::vector<Value> {
     const Decompose rule = site.node.op->decompose;
-    if (rule == nullptr || !is_static(site) || table->choose(request_of(site))) return {};
+    if (rule == nullptr || !is_static(site) || has_kernel(request_of(site))) return {};
     return rule(site.operands, site.node.attributes);
   };
   auto run = [decompose](const Function& function) {
@@ -414,4 +427,36 @@ Pass decompose_missing_pass(KernelTable table) {
   return {"decompose_missing", run};
 }
 
-}  // namespace adjoint::cpu
+Pass widen_missing_pass(std::function<bool(const KernelRequest&)> has_kernel) {
+  auto widen = [has_kernel = std::move(has_kernel)](const RewriteSite& site) -> std::vector<Value> {
+    const Node& node = site.node;
+    const auto is_short = [](const Type& type) {
+      return type.dtype == DType::bf16 || type.dtype == DType::f16;
+    };
+    const auto found = std::find_if(node.types.begin(), node.types.end(), is_short);
+    if (found == node.types.end() || !node.blocks.empty() || !is_static(site)) return {};
+    const DType stored = found->dtype;
+    if (has_kernel(request_of(site))) return {};
+    std::vector<ValueId> operands;
+    for (Value operand : site.operands) {
+      const bool widens = operand.dtype() == stored;
+      operands.push_back((widens ? cast(operand, DType::f32) : operand).id());
+    }
+    const Value wide =
+        site.block.add_with_origin(*node.op, std::move(operands), node.attributes, node.origin);
+    std::vector<Value> results;
+    for (size_t i = 0; i < node.types.size(); ++i) {
+      const Value output = wide.output(static_cast<int>(i));
+      const bool narrows = node.types[i].dtype == stored;
+      results.push_back(narrows ? cast(output, stored) : output);
+    }
+    return results;
+  };
+  return {"widen_missing", [widen](const Function& function) {
+            return rewrite(function, widen, [](const Function&, const Node& node) {
+              return !node.types.empty() && size_of(node.types[0].dtype) == 2;
+            });
+          }};
+}
+
+}  // namespace adjoint

@@ -1,0 +1,142 @@
+// Training on the GPU against the CPU, on the test double or on a GPU.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "examples/mnist/trainer.h"
+#include "graph/error.h"
+#include "runtime/cpu/device.h"
+#include "runtime/cuda/device.h"
+#include "tests/harness/gpu.h"
+
+namespace adjoint::mnist {
+namespace {
+
+constexpr int64_t kSide = 16;  // pixels
+
+// Images whose brightest row tells the label.
+Digits make_digits(int64_t count, uint32_t seed) {
+  Digits digits{count, kSide, kSide, {}, {}};
+  auto next = [&] { return seed = seed * 1664525u + 1013904223u; };
+  for (int64_t i = 0; i < count; ++i) {
+    const int label = static_cast<int>(next() >> 16) % kClasses;
+    digits.labels.push_back(static_cast<uint8_t>(label));
+    for (int64_t p = 0; p < kSide * kSide; ++p) {
+      const bool bright = p / kSide == label + 3;
+      digits.images.push_back(static_cast<uint8_t>((bright ? 180 : 0) + (next() >> 26)));
+    }
+  }
+  return digits;
+}
+
+struct Trial {
+  MnistModel model;
+  Trainer trainer;
+
+  Trial(std::shared_ptr<Device> device, const std::string& network, int64_t images,
+        Precision precision = Precision::f32)
+      : model({.network = network, .rows = kSide, .columns = kSide, .learning_rate = 0.05}),
+        trainer(model, std::move(device), {.batch = 8, .precision = precision}) {
+    trainer.bind_training(make_digits(images, 1));
+    trainer.bind_test(make_digits(20, 2));
+    trainer.prepare();
+    trainer.initialize(7);
+  }
+  EpochResult epoch(int64_t steps = 1000) {
+    return trainer.run_epoch([&](int64_t) { return --steps > 0; });
+  }
+};
+
+void expect_same(const Score& a, const Score& b, double tolerance) {
+  EXPECT_NEAR(a.loss, b.loss, tolerance * b.loss);
+  EXPECT_EQ(a.accuracy, b.accuracy);
+}
+
+class GpuTrainer : public ::testing::Test {
+ protected:
+  adjoint::testing::GpuUnderTest gpu_;
+};
+
+TEST_F(GpuTrainer, TrainsAsTheCpuDoes) {
+  for (const char* network : {"mlp", "cnn"}) {
+    SCOPED_TRACE(network);
+    Trial cpu(cpu::device(1), network, 29), gpu(gpu_.device(), network, 29);  // 8, 8, 8 and 5
+    for (int i = 0; i < 2; ++i) {
+      const EpochResult want = cpu.epoch(), got = gpu.epoch();
+      EXPECT_TRUE(got.finished);
+      EXPECT_EQ(got.images, 29);
+      expect_same(got.train, want.train, 1e-4);
+      expect_same(gpu.trainer.evaluate(), cpu.trainer.evaluate(), 1e-4);
+    }
+    std::vector<std::vector<int64_t>> confusion, expected;
+    gpu.trainer.evaluate(&confusion);
+    cpu.trainer.evaluate(&expected);
+    EXPECT_EQ(confusion, expected);
+    const std::vector<float> p = gpu.trainer.predict(make_digits(1, 3).images);
+    const std::vector<float> q = cpu.trainer.predict(make_digits(1, 3).images);
+    for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(p[i], q[i], 1e-4) << i;
+  }
+}
+
+TEST_F(GpuTrainer, Bf16StaysNearF32) {
+  Trial f32(cpu::device(1), "mlp", 29);
+  Trial bf16(gpu_.device(), "mlp", 29, Precision::bf16);
+  const double want = f32.epoch().train.loss, got = bf16.epoch().train.loss;
+  EXPECT_NEAR(got, want, 0.05 * want);
+  EXPECT_GT(std::abs(got - want), 1e-6);  // it does round
+}
+
+TEST_F(GpuTrainer, AStoppedEpochGoesOnExactly) {
+  Trial whole(gpu_.device(), "mlp", 29), parts(gpu_.device(), "mlp", 29);
+  const EpochResult all = whole.epoch();
+  EXPECT_FALSE(parts.epoch(2).finished);
+  EXPECT_EQ(parts.trainer.position(), 16);
+  const EpochResult rest = parts.epoch();
+  EXPECT_TRUE(rest.finished);
+  EXPECT_EQ(rest.images, 13);
+  EXPECT_EQ(rest.train.loss, all.train.loss);
+}
+
+TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
+  Trial trial(gpu_.device(), "mlp", 29);
+  EXPECT_FALSE(trial.epoch(1).finished);
+  Tensor weights = trial.trainer.state().get("dense2/weights");
+  weights.values<float>()[0] = std::nanf("");
+  trial.trainer.state().set("dense2/weights", weights);
+  const Tensor before = trial.trainer.state().get("dense1/weights");
+  try {
+    trial.epoch();
+    FAIL() << "no error";
+  } catch (const DataError& error) {
+    const std::string what = error.what();
+    EXPECT_EQ(what.find("the loss is nan in epoch 1; a smaller --lr may help\n  first seen in "),
+              0u)
+        << what;
+    EXPECT_NE(what.find("examples/mnist/model.cc:"), std::string::npos) << what;
+  }
+  // All three steps were enqueued; none has moved anything.
+  EXPECT_EQ(trial.trainer.position(), 8);
+  const Tensor after = trial.trainer.state().get("dense1/weights");
+  EXPECT_EQ(std::memcmp(before.data(), after.data(), before.byte_count()), 0);
+}
+
+#ifdef ADJOINT_FAKE_CUDA
+// What the host waits for does not depend on the number of steps, up to 32 on their way.
+TEST_F(GpuTrainer, WaitsOnlyForTheEpochsEnd) {
+  Trial trial(gpu_.device(), "mlp", 25 * 8);
+  trial.epoch();
+  const int64_t begin = fake_cuda::wait_count();
+  trial.epoch();
+  const int64_t trained = fake_cuda::wait_count();
+  EXPECT_LE(trained - begin, 8);
+  trial.trainer.evaluate();
+  EXPECT_LE(fake_cuda::wait_count() - trained, 8);
+}
+#endif
+
+}  // namespace
+}  // namespace adjoint::mnist

@@ -1,0 +1,275 @@
+#include "runtime/cuda/bound_plan.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "graph/error.h"
+#include "graph/printer.h"
+#include "runtime/cuda/codegen/generate.h"
+#include "runtime/cuda/kernels/copy.h"
+#include "runtime/cuda/kernels/finite.h"
+#include "runtime/profiler.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// A launch with its kernel and the places of its buffers.
+struct Step {
+  PreparedKernel kernel;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
+  void* workspace = nullptr;
+};
+
+class CudaBoundPlan final : public BoundPlan {
+ public:
+  CudaBoundPlan(std::shared_ptr<const Plan> plan, std::shared_ptr<Engine> engine)
+      : plan_(std::move(plan)),
+        engine_(std::move(engine)),
+        steps_(plan_->launches.size()),
+        tickets_(steps_.size() * kTickets * sizeof(unsigned)) {
+    prepare_kernels();
+    fill_async(tickets_.data(), 0, tickets_.bytes(), queue().main().get());
+    find_joins();
+    first_launch_ = queue().add_launches(
+        static_cast<int>(steps_.size()),
+        [plan = plan_](int launch, int64_t value) { return explain(*plan, launch, value); });
+  }
+  ~CudaBoundPlan() override {
+    std::lock_guard<std::mutex> turn(queue().turn());
+    queue().remove_launches(first_launch_);
+  }
+
+  void run(std::span<void* const> memory, const RunHooks& hooks) override {
+    std::lock_guard<std::mutex> turn(queue().turn());
+    const bool same = std::equal(memory.begin(), memory.end(), memory_.begin(), memory_.end());
+    if (!same) place(memory);
+    queue().begin_step();
+    if (hooks.profiler != nullptr || hooks.check_finite) {
+      run_watched(hooks);
+    } else if (graph_) {
+      graph_.launch(queue().main());
+    } else if (same) {
+      // A second run at the same places: there will be more.
+      graph_ = Graph::capture(queue().main(), [&] { enqueue(); });
+      graph_.launch(queue().main());
+    } else {
+      run_once();
+    }
+    queue().end_step();
+  }
+
+ private:
+  Queue& queue() { return engine_->queue; }
+
+  // Sources of generated kernels are compiled all together.
+  void prepare_kernels() {
+    std::vector<GeneratedKernel> sources;
+    std::vector<size_t> users;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const Launch& launch = plan_->launches[i];
+      if (launch.is_copy()) {
+        steps_[i].kernel = [bytes = plan_->buffers[launch.inputs[0]].bytes](
+                               const KernelCall& call) { guarded_copy(call, bytes); };
+        continue;
+      }
+      const Node& node = plan_->function->node(launch.node);
+      const auto [def, variant] = find_kernel(engine_->kernels, node.op->name, launch.kernel);
+      if (def == nullptr || (def->prepare == nullptr && def->generate == nullptr)) {
+        throw PlanError(plan_->device + ": no kernel '" + launch.kernel + "' for " +
+                        std::string(node.op->name));
+      }
+      KernelRequest request = make_request(*plan_->function, launch.node);
+      request.variant = variant;
+      if (def->prepare != nullptr) {
+        steps_[i].kernel = def->prepare(request, engine_->context);
+      } else {
+        sources.push_back(def->generate(request));
+        users.push_back(i);
+      }
+    }
+    const std::vector<cudaKernel_t> compiled = engine_->compiler.compile(sources);
+    for (size_t k = 0; k < users.size(); ++k) {
+      steps_[users[k]].kernel = generated(compiled[k], std::move(sources[k]));
+    }
+  }
+
+  static PreparedKernel generated(cudaKernel_t kernel, GeneratedKernel source) {
+    return [kernel, name = std::move(source.name), shape = source.shape](const KernelCall& call) {
+      if (shape.grid.x == 0) return;  // nothing to compute
+      std::vector<uint64_t> words = pointer_words(call);
+      void* argument = words.data();
+      launch(name.c_str(), kernel, shape, call.stream, &argument);
+    };
+  }
+
+  // Which launches another stream waits for, and which streams there are.
+  void find_joins() {
+    const size_t count = steps_.size();
+    waited_for_.assign(count, false);
+    for (const Launch& launch : plan_->launches) {
+      streams_ = std::max(streams_, launch.stream + 1);
+      for (int32_t earlier : launch.waits) waited_for_[earlier] = true;
+    }
+    events_.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+      if (waited_for_[i]) events_[i].emplace();
+    }
+    for (int s = 1; s < streams_; ++s) queue().stream(s);
+    forks_.resize(streams_ > 1 ? streams_ : 0);
+  }
+
+  void place(std::span<void* const> memory) {
+    memory_.assign(memory.begin(), memory.end());
+    graph_ = Graph();
+    auto address = [&](int32_t buffer) -> void* {
+      const PlanBuffer& b = plan_->buffers[buffer];
+      return static_cast<std::byte*>(memory_[b.storage]) + b.offset;
+    };
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const Launch& launch = plan_->launches[i];
+      Step& step = steps_[i];
+      step.inputs.clear();
+      step.outputs.clear();
+      for (int32_t buffer : launch.inputs) step.inputs.push_back(address(buffer));
+      for (int32_t buffer : launch.outputs) step.outputs.push_back(address(buffer));
+      step.workspace = launch.workspace_bytes == 0
+                           ? nullptr
+                           : static_cast<std::byte*>(memory_[0]) + launch.workspace_offset;
+    }
+  }
+
+  KernelCall call_of(size_t index, cudaStream_t stream) {
+    const Launch& launch = plan_->launches[index];
+    const Step& step = steps_[index];
+    return {.inputs = step.inputs,
+            .outputs = step.outputs,
+            .workspace = step.workspace,
+            .stream = stream,
+            .status = queue().status(),
+            .guard = launch.writes_state ? queue().status() : nullptr,
+            .launch = first_launch_ + static_cast<int>(index),
+            .tickets = static_cast<unsigned*>(tickets_.data()) + index * kTickets};
+  }
+
+  // The whole step, on the plan's streams. Other streams begin behind main's earlier work, and main
+  // goes on behind all of theirs.
+  void enqueue() {
+    if (streams_ > 1) {
+      forks_[0].record(queue().main());
+      for (int s = 1; s < streams_; ++s) queue().stream(s).wait(forks_[0]);
+    }
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const Launch& launch = plan_->launches[i];
+      const Stream& stream = queue().stream(launch.stream);
+      for (int32_t earlier : launch.waits) stream.wait(*events_[earlier]);
+      steps_[i].kernel(call_of(i, stream.get()));
+      if (waited_for_[i]) events_[i]->record(stream);
+    }
+    for (int s = 1; s < streams_; ++s) {
+      forks_[s].record(queue().stream(s));
+      queue().main().wait(forks_[s]);
+    }
+  }
+
+  // Launch by launch on one stream. From the first write to the state on, the launches go as one
+  // graph: a call that fails must not leave the state half written.
+  void run_once() {
+    auto enqueue_range = [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) steps_[i].kernel(call_of(i, queue().main().get()));
+    };
+    const auto& launches = plan_->launches;
+    const auto first = std::find_if(launches.begin(), launches.end(),
+                                    [](const Launch& launch) { return launch.writes_state; });
+    const size_t writes = first - launches.begin();
+    enqueue_range(0, writes);
+    if (first == launches.end()) return;
+    Graph::capture(queue().main(), [&] {
+      enqueue_range(writes, steps_.size());
+    }).launch(queue().main());
+  }
+
+  // Launch by launch on one stream, each timed or its results checked.
+  void run_watched(const RunHooks& hooks) {
+    std::vector<Event> marks;
+    auto mark = [&] {
+      if (hooks.profiler == nullptr) return;
+      marks.emplace_back(Event::Timing::on);
+      marks.back().record(queue().main());
+    };
+    mark();
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const KernelCall call = call_of(i, queue().main().get());
+      steps_[i].kernel(call);
+      mark();
+      if (hooks.check_finite) check_finite_outputs(i, call);
+    }
+    if (hooks.profiler == nullptr) return;
+    marks.back().synchronize();
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      hooks.profiler->add(plan_->launches[i], marks[i + 1].seconds_since(marks[i]));
+    }
+  }
+
+  void check_finite_outputs(size_t index, const KernelCall& call) {
+    const Launch& launch = plan_->launches[index];
+    if (launch.is_copy()) return;
+    const Node& node = plan_->function->node(launch.node);
+    for (size_t i = 0; i < launch.outputs.size(); ++i) {
+      const TensorType type = concrete(node.types[i]);
+      if (is_float(type.dtype)) require_finite(call, i, type);
+    }
+  }
+
+  // The op that checks its data: a region's member, or the node's own.
+  static std::string checked_op(const Node& node) {
+    for (const auto& block : node.blocks) {
+      for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
+        if (block->node(i).op->traits.data_checked) return std::string(block->node(i).op->name);
+      }
+    }
+    return std::string(node.op->name);
+  }
+
+  static std::string explain(const Plan& plan, int index, int64_t value) {
+    const Launch& launch = plan.launches[index];
+    const Function& function = *plan.function;
+    const Node& node = function.node(launch.node);
+    const std::string what = value == kNotFinite
+                                 ? ": a value is infinite or not a number"
+                                 : ": the value " + std::to_string(value) + " is out of range";
+    return checked_op(node) + what + "\n  in " + value_text(function, {launch.node, 0}) + " = " +
+           std::string(node.op->name) + ", built at " + to_text(line_of(node.origin));
+  }
+
+  std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<Engine> engine_;
+  std::vector<Step> steps_;
+  DeviceMemory tickets_;
+  int first_launch_ = 0;
+  int streams_ = 1;
+  std::vector<bool> waited_for_;
+  std::vector<std::optional<Event>> events_;  // of launches that others wait for
+  std::vector<Event> forks_;                  // of streams
+  std::vector<void*> memory_;                 // by storage, as the steps' pointers are now
+  Graph graph_;                               // of the step at these places
+};
+
+}  // namespace
+
+NamedKernel find_kernel(const KernelTable& table, std::string_view op, std::string_view name) {
+  const size_t mark = std::min(name.find('#'), name.size());
+  const KernelDef* def = table.find(op, name.substr(0, mark));
+  const std::string_view variant = mark == name.size() ? "" : name.substr(mark + 1);
+  if (def != nullptr && def->variants == nullptr && !variant.empty()) def = nullptr;
+  return {def, std::string(variant)};
+}
+
+std::unique_ptr<BoundPlan> bind_plan(std::shared_ptr<const Plan> plan,
+                                     std::shared_ptr<Engine> engine) {
+  return std::make_unique<CudaBoundPlan>(std::move(plan), std::move(engine));
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,348 @@
+#include "runtime/cuda/codegen/part.h"
+
+#include <algorithm>
+#include <set>
+
+#include "ops/reduce.h"
+#include "ops/shape.h"
+#include "runtime/cuda/codegen/scalar_ops.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// The axes of `from` that sum_to adds up to reach `to`.
+std::vector<int> summed_axes(const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
+  std::vector<int> axes;
+  const size_t added = from.size() - to.size();
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (i < added || (to[i - added] == 1 && from[i] != 1)) axes.push_back(static_cast<int>(i));
+  }
+  return axes;
+}
+
+size_t accumulator_bytes(const std::string& kind, DType dtype) {
+  const size_t value = std::max<size_t>(size_of(dtype), is_float(dtype) ? 4 : 1);
+  if (kind == "Prod") return is_float(dtype) ? 8 : value;
+  if (kind == "Variance") return 4 * value;
+  if (kind == "Logsumexp") return 2 * value;
+  if (kind == "Argmax" || kind == "Argmin") return 16;
+  return value;
+}
+
+int64_t rounded_up_power(int64_t value, int64_t limit) {
+  int64_t power = 1;
+  while (power < value && power < limit) power *= 2;
+  return power;
+}
+
+std::string text(int64_t value) { return integer_text(value); }
+
+}  // namespace
+
+ReductionInfo reduction_info(const Block& body, const Node& node) {
+  if (node.operands.empty()) return {};
+  return reduction_info(node, body.type(node.operands[0]));
+}
+
+ReductionInfo reduction_info(const Node& node, const Type& from) {
+  static constexpr std::pair<const OpDef*, const char*> kOps[] = {{&kSum, "Sum"},
+                                                                  {&kMean, "Mean"},
+                                                                  {&kMax, "Max"},
+                                                                  {&kMin, "Min"},
+                                                                  {&kProd, "Prod"},
+                                                                  {&kVariance, "Variance"},
+                                                                  {&kLogsumexp, "Logsumexp"}};
+  if (node.op == &kSumTo) {
+    return {summed_axes(from.shape.static_dims(), node.types[0].shape.static_dims()), "Sum"};
+  }
+  if (node.op == &kArgmax || node.op == &kArgmin) {
+    const auto& attributes = node.attributes.get<ArgReduceAttributes>();
+    return {{static_cast<int>(attributes.axis)}, node.op == &kArgmax ? "Argmax" : "Argmin"};
+  }
+  for (const auto& [op, name] : kOps) {
+    if (node.op != op) continue;
+    return {reduced_axes(node.attributes.get<ReduceAttributes>(), from.shape.rank()), name};
+  }
+  return {};
+}
+
+void PartWriter::add_output(int output, ValueId value) {
+  const Node& node = body_.node(value);
+  const ReductionInfo info = reduction_info(body_, node);
+  const PointMap map = identity_map(space_.dims());
+  if (info.accumulator.empty()) {
+    const DType dtype = body_.type(value).dtype;
+    Affine place{0, row_major_strides(space_.dims())};
+    for (size_t i = 0; i < map.size(); ++i) {
+      if (map[i].axis < 0) place.strides[i] = 0;  // as loads do for axes of size 1
+    }
+    stores_.push_back({output, dtype, point_.value(value, map), space_.add(std::move(place))});
+    return;
+  }
+  const DType dtype = body_.type(node.operands[0]).dtype;
+  reductions_.push_back(
+      {output, node.types[0].dtype, info.accumulator + "<" + compute_name(dtype) + ">",
+       accumulator_bytes(info.accumulator, dtype), point_.value(node.operands[0], map)});
+}
+
+double PartWriter::operations() const {
+  const double count = static_cast<double>(space_.kept_count()) * space_.reduced_count();
+  return count * (point_.operations() + static_cast<double>(reductions_.size()));
+}
+
+std::vector<std::pair<int, int>> PartWriter::in_place() const {
+  std::vector<std::pair<int, int>> pairs;
+  for (const Store& store : stores_) {
+    std::set<int> good, bad(point_.free_reads().begin(), point_.free_reads().end());
+    for (const PointWriter::Load& load : point_.loads()) {
+      const bool same = load.affine == store.affine && size_of(load.dtype) == size_of(store.dtype);
+      (same ? good : bad).insert(load.input);
+    }
+    for (int input : good) {
+      if (!bad.contains(input)) pairs.emplace_back(store.output, input);
+    }
+  }
+  return pairs;
+}
+
+void PartWriter::finish(size_t workspace_offset) {
+  space_.collapse();
+  code_ = "__device__ inline void part" + std::to_string(number_) +
+          "(const Pointers& p, const int block) {\n";
+  if (space_.kept_count() == 0 || (!reduces() && space_.reduced_count() == 0)) {
+    blocks_ = 0;
+  } else if (reduces()) {
+    for (Reduction& reduction : reductions_) reduction.offset = workspace_offset;
+    write_reduction();
+  } else {
+    write_elementwise();
+  }
+  code_ += "}\n";
+}
+
+// --- Elementwise -------------------------------------------------------------------------------
+
+// Whether an address goes up by one element for each step along the innermost axis, from multiples
+// of `size` on.
+bool PartWriter::packs(int affine, int size) const {
+  const Affine& a = space_.affine(affine);
+  if (a.strides.empty() || a.strides.back() != 1 || a.offset % size != 0) return false;
+  return std::all_of(a.strides.begin(), a.strides.end() - 1,
+                     [&](int64_t stride) { return stride % size == 0; });
+}
+
+// How many elements a thread computes: as many as 16 bytes hold of the largest type in use.
+int PartWriter::pack_size() const {
+  if (space_.kept().empty()) return 1;
+  size_t largest = 1;
+  for (const Store& store : stores_) largest = std::max(largest, size_of(store.dtype));
+  for (const PointWriter::Load& load : point_.loads()) {
+    if (packs(load.affine, 1)) largest = std::max(largest, size_of(load.dtype));
+  }
+  int size = static_cast<int>(std::min<size_t>(16 / largest, 8));
+  auto fits = [&] {
+    return space_.kept().back() % size == 0 &&
+           std::all_of(stores_.begin(), stores_.end(),
+                       [&](const Store& store) { return packs(store.affine, size); });
+  };
+  while (size > 1 && !fits()) size /= 2;
+  return size;
+}
+
+// Splits a running index into coordinates c0, c1 ..., the last one in steps of `pack`.
+void PartWriter::coordinates(const std::string& index, const std::vector<int64_t>& sizes,
+                             const std::string& prefix, int pack) {
+  if (sizes.empty()) return;
+  const std::string type = "const " + index_type() + " ";
+  std::string rest = index;
+  for (size_t i = sizes.size(); i-- > 0;) {
+    const bool innermost = i + 1 == sizes.size();
+    const int64_t size = innermost ? sizes[i] / pack : sizes[i];
+    std::string coordinate = i == 0 ? rest : rest + " % " + text(size);
+    if (innermost && pack > 1) coordinate = "(" + coordinate + ") * " + std::to_string(pack);
+    line(type + prefix + std::to_string(i) + " = " + coordinate + ";");
+    if (i == 0) break;
+    const std::string next = prefix + "_rest" + std::to_string(i);
+    line(type + next + " = " + rest + " / " + text(size) + ";");
+    rest = next;
+  }
+}
+
+// The address as an expression of the coordinates; `inner` is added to the innermost kept one.
+std::string PartWriter::address(int affine, const std::string& inner) const {
+  const Affine& a = space_.affine(affine);
+  const size_t kept = space_.kept().size();
+  std::string result = text(a.offset);
+  for (size_t i = 0; i < a.strides.size(); ++i) {
+    if (a.strides[i] == 0) continue;
+    const std::string name = i < kept ? "c" + std::to_string(i) : "k" + std::to_string(i - kept);
+    const bool moves = !inner.empty() && i + 1 == kept;
+    result += " + " + (moves ? "(" + name + " + " + inner + ")" : name);
+    if (a.strides[i] != 1) result += " * " + text(a.strides[i]);
+  }
+  return result;
+}
+
+void PartWriter::write_elementwise() {
+  const int pack = pack_size();
+  const int64_t groups = space_.kept_count() / pack;
+  blocks_ = (groups + kThreads - 1) / kThreads;
+  const std::string type = index_type();
+  line("const " + type + " group = static_cast<" + type + ">(block) * " + std::to_string(kThreads) +
+       " + static_cast<int>(threadIdx.x);");
+  line("if (group >= " + text(groups) + ") return;");
+  coordinates("group", space_.kept(), "c", pack);
+  const std::string size = std::to_string(pack);
+  for (const PointWriter::Load& load : point_.loads()) {
+    if (pack == 1 || !packs(load.affine, pack)) continue;
+    line("const auto " + load.name + "_pack = load_pack<" + size + ">(elements<" +
+         type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) + "]) + " +
+         address(load.affine, "") + ");");
+  }
+  for (const Store& store : stores_) {
+    line("Pack<" + type_name(store.dtype) + ", " + size + "> y" + std::to_string(store.output) +
+         ";");
+  }
+  code_ += "#pragma unroll\n";
+  line("for (int v = 0; v < " + size + "; ++v) {");
+  for (int i = 0; i < space_.affine_count(); ++i) {
+    line("  [[maybe_unused]] const " + type + " i" + std::to_string(i) + " = " + address(i, "v") +
+         ";");
+  }
+  for (const PointWriter::Load& load : point_.loads()) {
+    const std::string variable = "  const " + compute_name(load.dtype) + " " + load.name + " = ";
+    if (pack > 1 && packs(load.affine, pack)) {
+      line(variable + "widen(" + load.name + "_pack[v]);");
+    } else {
+      line(variable + "load<" + type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) +
+           "], i" + std::to_string(load.affine) + ");");
+    }
+  }
+  for (const std::string& computed : point_.lines()) line("  " + computed);
+  for (const Store& store : stores_) {
+    line("  y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
+         store.value + ");");
+  }
+  line("}");
+  for (const Store& store : stores_) {
+    const std::string output = std::to_string(store.output);
+    line("store_pack(elements<" + type_name(store.dtype) + ">(p.out[" + output + "]) + " +
+         address(store.affine, "") + ", y" + output + ");");
+  }
+}
+
+// --- Reductions --------------------------------------------------------------------------------
+
+PartWriter::Layout PartWriter::layout() const {
+  const int64_t results = space_.kept_count(), elements = space_.reduced_count();
+  constexpr int64_t kWantedBlocks = 512;  // enough for a large GPU
+  constexpr int64_t kLeastSteps = 8;      // elements that a thread should at least add up
+  int innermost = static_cast<int>(space_.dims().size()) - 1;
+  while (innermost > 0 && space_.dims()[innermost] == 1) --innermost;
+  Layout layout;
+  layout.rows =
+      space_.kept().empty() || (innermost >= 0 && space_.is_reduced(innermost) && elements > 1);
+  if (layout.rows) {
+    layout.along = static_cast<int>(rounded_up_power(elements, kThreads));
+    layout.across = kThreads / layout.along;
+  } else {
+    layout.across = static_cast<int>(rounded_up_power(results, 32));
+    layout.along = kThreads / layout.across;
+  }
+  layout.tiles = (results + layout.across - 1) / layout.across;
+  const int64_t most = std::max<int64_t>(elements / (layout.along * kLeastSteps), 1);
+  layout.splits = std::clamp<int64_t>(kWantedBlocks / layout.tiles, 1, most);
+  layout.chunk = std::max<int64_t>((elements + layout.splits - 1) / layout.splits, 1);
+  return layout;
+}
+
+void PartWriter::write_reduction() {
+  const Layout l = layout();
+  blocks_ = l.tiles * l.splits;
+  const std::string type = index_type(), across = std::to_string(l.across),
+                    along = std::to_string(l.along);
+  line("const int thread = static_cast<int>(threadIdx.x);");
+  line("const int a = thread " + (l.rows ? "/ " + along : "% " + across) + ";  // across");
+  line("const int b = thread " + (l.rows ? "% " + along : "/ " + across) + ";  // along");
+  line("const int split = block / " + text(l.tiles) + ";");
+  line("const " + type + " result = static_cast<" + type + ">(block % " + text(l.tiles) + ") * " +
+       across + " + a;");
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    line(reductions_[i].accumulator + " r" + std::to_string(i) + ";");
+  }
+  line("if (result < " + text(space_.kept_count()) + ") {");
+  coordinates("result", space_.kept(), "c", 1);
+  line("const " + type + " begin = static_cast<" + type + ">(split) * " + text(l.chunk) + ";");
+  line("const " + type + " past = begin + " + text(l.chunk) + ";");
+  line("const " + type + " end = past < " + text(space_.reduced_count()) +
+       " ? past : " + text(space_.reduced_count()) + ";");
+  line("for (" + type + " k = begin + b; k < end; k += " + along + ") {");
+  coordinates("k", space_.reduced(), "k", 1);
+  for (int i = 0; i < space_.affine_count(); ++i) {
+    line("[[maybe_unused]] const " + type + " i" + std::to_string(i) + " = " + address(i, "") +
+         ";");
+  }
+  for (const PointWriter::Load& load : point_.loads()) {
+    line("const " + compute_name(load.dtype) + " " + load.name + " = load<" +
+         type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) + "], i" +
+         std::to_string(load.affine) + ");");
+  }
+  for (const std::string& computed : point_.lines()) line(computed);
+  for (const Store& store : stores_) {
+    line("store<" + type_name(store.dtype) + ">(p.out[" + std::to_string(store.output) + "], i" +
+         std::to_string(store.affine) + ", " + store.value + ");");
+  }
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    line("r" + std::to_string(i) + ".add(" + reductions_[i].value + ", k);");
+  }
+  line("}");
+  line("}");
+  write_results(l);
+}
+
+// Joins the threads' accumulators, then the blocks'.
+void PartWriter::write_results(const Layout& l) {
+  const std::string results = text(space_.kept_count()), type = index_type();
+  const std::string count = text(space_.reduced_count());
+  auto name = [](size_t i) { return "r" + std::to_string(i); };
+  auto partial = [&](size_t i) {
+    return "partial<" + reductions_[i].accumulator + ">(p.workspace, " +
+           std::to_string(reductions_[i].offset) + ")";
+  };
+  auto store = [&](size_t i, const std::string& accumulator, const std::string& place) {
+    const Reduction& reduction = reductions_[i];
+    return "store<" + type_name(reduction.dtype) + ">(p.out[" + std::to_string(reduction.output) +
+           "], " + place + ", " + accumulator + ".result(" + count + "));";
+  };
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    line(name(i) + " = join_threads(" + name(i) + ", a, b, " + std::to_string(l.across) + ", " +
+         std::to_string(l.along) + ");");
+  }
+  const std::string first = "if (b == 0 && result < " + results + ") ";
+  if (l.splits == 1) {
+    for (size_t i = 0; i < reductions_.size(); ++i) line(first + store(i, name(i), "result"));
+    return;
+  }
+  size_t offset = reductions_[0].offset;
+  for (Reduction& reduction : reductions_) {
+    reduction.offset = (offset + 15) / 16 * 16;
+    offset = reduction.offset + reduction.bytes * l.splits * space_.kept_count();
+  }
+  workspace_bytes_ = offset;  // absolute: the end of this part's partial results
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    line(first + partial(i) + "[split * " + results + " + result] = " + name(i) + ";");
+  }
+  line("if (!is_last_block(p.tickets + " + std::to_string(number_) + ", " + text(blocks_) +
+       ", shared_memory<int>(1))) return;");
+  line("for (" + type + " q = thread; q < " + results + "; q += " + std::to_string(kThreads) +
+       ") {");
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    line(reductions_[i].accumulator + " total" + std::to_string(i) + " = " + partial(i) + "[q];");
+    line("for (int s = 1; s < " + text(l.splits) + "; ++s) total" + std::to_string(i) + ".merge(" +
+         partial(i) + "[s * " + results + " + q]);");
+    line(store(i, "total" + std::to_string(i), "q"));
+  }
+  line("}");
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,101 @@
+// One part of a generated kernel: values over one index space, all computed in one loop. Its
+// outputs are values of that space and reductions of such values over the same axes.
+//
+//   PartWriter part(body, 0, {128, 512}, {0});
+//   part.add_output(2, value);           // elementwise or a reduction
+//   part.finish(workspace_offset);
+//   part.code();   // __device__ inline void part0(const Pointers& p, int block) { ... }
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/block.h"
+#include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/codegen/space.h"
+
+namespace adjoint::cuda {
+
+inline constexpr int kThreads = 256;  // of a block
+
+// What a reduction op is, or nothing: its operand's axes and the name of its accumulator.
+struct ReductionInfo {
+  std::vector<int> axes;
+  std::string accumulator;  // "Sum"
+};
+// Empty accumulator: not a reduction.
+ReductionInfo reduction_info(const Node& node, const Type& operand);
+ReductionInfo reduction_info(const Block& body, const Node& node);
+
+class PartWriter {
+ public:
+  PartWriter(const Block& body, int number, std::vector<int64_t> dims, std::vector<int> reduced)
+      : body_(body), number_(number), space_(std::move(dims), reduced), point_(body, space_) {}
+  PartWriter(const PartWriter&) = delete;
+  PartWriter& operator=(const PartWriter&) = delete;
+
+  void add_output(int output, ValueId value);
+  // Writes the code; its partial results lie in the workspace from this byte on.
+  void finish(size_t workspace_offset);
+
+  const std::string& code() const { return code_; }
+  int64_t blocks() const { return blocks_; }
+  bool reduces() const { return !reductions_.empty(); }
+  size_t workspace_bytes() const { return workspace_bytes_; }
+  double operations() const;
+  // The stores (output, input) that go exactly where that input is read, if it is read only there.
+  std::vector<std::pair<int, int>> in_place() const;
+  const PointWriter& point() const { return point_; }
+
+ private:
+  struct Store {
+    int output = 0;
+    DType dtype = DType::f32;
+    std::string value;
+    int affine = 0;
+  };
+  struct Reduction {
+    int output = 0;
+    DType dtype = DType::f32;  // of the result
+    std::string accumulator;   // "Sum<float>"
+    size_t bytes = 0;          // of the accumulator
+    std::string value;
+    size_t offset = 0;  // of the partial results in the workspace
+  };
+  // How a reduction's threads are laid out.
+  struct Layout {
+    int across = 1;      // results of a block
+    int along = 1;       // threads for each of them
+    bool rows = false;   // neighbouring threads go along, not across
+    int64_t tiles = 1;   // blocks across
+    int64_t splits = 1;  // blocks along
+    int64_t chunk = 1;   // elements for each of them
+  };
+
+  std::string index_type() const { return space_.is_large() ? "int64_t" : "int"; }
+  int pack_size() const;
+  bool packs(int affine, int size) const;
+  void write_elementwise();
+  void write_reduction();
+  Layout layout() const;
+  void write_results(const Layout& layout);
+  void coordinates(const std::string& index, const std::vector<int64_t>& sizes,
+                   const std::string& prefix, int pack);
+  std::string address(int affine, const std::string& inner) const;
+  void addresses(bool per_element);
+  void line(const std::string& text) { code_ += "  " + text + "\n"; }
+
+  const Block& body_;
+  int number_;
+  Space space_;
+  PointWriter point_;
+  std::vector<Store> stores_;
+  std::vector<Reduction> reductions_;
+  std::string code_;
+  int64_t blocks_ = 0;
+  size_t workspace_bytes_ = 0;
+};
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,189 @@
+#include "runtime/cuda/device.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "graph/error.h"
+#include "runtime/cuda/api/cublaslt.h"
+#include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/bound_plan.h"
+#include "runtime/cuda/lowering.h"
+#include "runtime/optimize.h"
+
+namespace adjoint::cuda {
+namespace {
+
+constexpr int kOldestArchitecture = 80;  // what the kernels are built for
+
+std::string version_text(int architecture) {
+  return std::to_string(architecture / 10) + "." + std::to_string(architecture % 10);
+}
+
+// Makes the device current and says what it is; throws DeviceError where it cannot be used.
+DeviceProperties open_device(int index) {
+  const int count = device_count();
+  if (index < 0 || index >= count) {
+    throw DeviceError(
+        "there is no GPU " + std::to_string(index) + ": " +
+        (count == 0 ? "none was found" : std::to_string(count) + " found, counted from 0"));
+  }
+  DeviceProperties properties = device_properties(index);
+  if (properties.architecture < kOldestArchitecture) {
+    throw DeviceError(properties.name + " has compute capability " +
+                      version_text(properties.architecture) + "; the kernels need " +
+                      version_text(kOldestArchitecture) + " or newer");
+  }
+  use_device(index);
+  return properties;
+}
+
+// The libraries' handles and all that a device's plans share.
+struct Libraries {
+  CublasLt cublaslt;
+  Cudnn cudnn;
+};
+struct OwnedEngine {
+  OwnedEngine(const DeviceProperties& properties, const DeviceOptions& options)
+      : engine{.queue = {},
+               .compiler = Compiler({.architecture = properties.architecture,
+                                     .cache = options.kernel_cache.value_or(default_cache_folder()),
+                                     .dump = options.dump_kernels}),
+               .kernels = standard_kernels(),
+               .context = {.properties = properties,
+                           .options = {.deterministic = options.deterministic,
+                                       .autotune = options.autotune,
+                                       .tf32 = options.tf32},
+                           .cublaslt = libraries.cublaslt,
+                           .cudnn = libraries.cudnn}} {}
+  Libraries libraries;
+  Engine engine;
+};
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(const DeviceOptions& options)
+      : properties_(open_device(options.index)),
+        owned_(std::make_shared<OwnedEngine>(properties_, options)),
+        engine_(owned_, &owned_->engine) {}
+
+  DeviceId id() const override { return {DeviceKind::cuda, properties_.index}; }
+
+  std::unique_ptr<Function> lower(const Function& function) const override {
+    // The concrete sizes are known by now: dim_size nodes, and what follows from them, fold.
+    const std::unique_ptr<Function> folded = optimize(function).function;
+    return lowering_pipeline(engine_->kernels).run(*folded).function;
+  }
+
+  std::optional<KernelChoice> choose(const KernelRequest& request,
+                                     std::string_view name) const override {
+    if (name.empty()) return choose_best(request);
+    const auto [def, variant] = find_kernel(engine_->kernels, request.node.op->name, name);
+    if (def == nullptr || !supports(*def, request)) return {};
+    return describe(*def, request, variant);
+  }
+
+  Tensor allocate(const TensorType& type) override {
+    use_device(properties_.index);
+    auto memory = std::make_shared<DeviceMemory>(type.byte_count());
+    std::lock_guard<std::mutex> turn(engine_->queue.turn());
+    const Stream& stream = engine_->queue.main();
+    fill_async(memory->data(), 0, memory->bytes(), stream.get());
+    // Work on its way may still use the memory when the last handle goes.
+    auto release = [memory, engine = engine_]() mutable {
+      std::lock_guard<std::mutex> ending(engine->queue.turn());
+      try {
+        engine->queue.main().synchronize();
+      } catch (const DeviceError&) {
+        // What failed is reported by the next call that can throw.
+      }
+      memory.reset();
+    };
+    return Tensor::wrap(memory->data(), type, {.device = id(), .release = std::move(release)});
+  }
+
+  void copy(const Tensor& from, const Tensor& to) override {
+    if (from.type() != to.type()) {
+      throw GraphError("copy: " + to_text(from.type()) + " to " + to_text(to.type()));
+    }
+    use_device(properties_.index);
+    if (from.device() != id()) return copy_in(from, to);
+    if (to.device() == id()) return transfer(from, to);
+    if (to.is_contiguous()) return transfer(from, to);
+    const Tensor staged = Tensor::uninitialized(to.type());
+    transfer(from, staged);
+    copy_elements(staged, to);
+  }
+
+  std::unique_ptr<BoundPlan> bind(std::shared_ptr<const Plan> plan) override {
+    if (plan->device != name()) {
+      throw PlanError("a plan made for " + plan->device + " cannot run on " + name());
+    }
+    use_device(properties_.index);
+    std::lock_guard<std::mutex> turn(engine_->queue.turn());
+    return bind_plan(std::move(plan), engine_);
+  }
+
+ private:
+  static bool supports(const KernelDef& def, const KernelRequest& request) {
+    return def.supports == nullptr || def.supports(request);
+  }
+
+  // The first kernel that supports the request, in its best variant.
+  std::optional<KernelChoice> choose_best(const KernelRequest& request) const {
+    for (const KernelDef* def : engine_->kernels.for_op(request.node.op->name)) {
+      if (!supports(*def, request)) continue;
+      if (def->variants == nullptr) return describe(*def, request, "");
+      use_device(properties_.index);
+      const std::vector<std::string> variants = def->variants(request, engine_->context);
+      if (!variants.empty()) return describe(*def, request, variants.front());
+    }
+    return {};
+  }
+
+  KernelChoice describe(const KernelDef& def, const KernelRequest& request,
+                        std::string_view variant) const {
+    use_device(properties_.index);
+    KernelRequest named = request;
+    named.variant = variant;
+    KernelChoice choice{std::string(def.name), {}};
+    if (!variant.empty()) choice.name += "#" + std::string(variant);
+    if (def.describe) choice.facts = def.describe(named, engine_->context);
+    choice.facts.guarded = def.guarded;
+    return choice;
+  }
+
+  void copy_in(const Tensor& from, const Tensor& to) {
+    if (from.is_contiguous()) return transfer(from, to);
+    const Tensor packed = from.aligned();
+    transfer(packed, to);
+  }
+
+  // Both are contiguous; the device's own are.
+  void transfer(const Tensor& from, const Tensor& to) {
+    std::lock_guard<std::mutex> turn(engine_->queue.turn());
+    copy_async(to.data(), from.data(), from.byte_count(), engine_->queue.main().get());
+    const bool on_device = from.device() == id() && to.device() == id();
+    if (!on_device) engine_->queue.finish();
+  }
+
+  DeviceProperties properties_;
+  std::shared_ptr<OwnedEngine> owned_;
+  std::shared_ptr<Engine> engine_;
+};
+
+}  // namespace
+
+std::string unavailable(int index) {
+  try {
+    open_device(index);
+    return "";
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
+
+std::shared_ptr<Device> device(const DeviceOptions& options) {
+  return std::make_shared<CudaDevice>(options);
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,387 @@
+// Batch normalisation, alone and together with relu and a max pool, forward and backward: what
+// norm.cu and norm_relu.cu share. Each way is two launches: one reduces per channel, one writes.
+//
+//   const BatchNorm<float, true> norm(x_dims, &pool, epsilon);
+//   facts.workspace_bytes = norm.forward_bytes();
+//   norm.forward(call);
+//
+// With h = factor (x - mean) + offset, factor = scale / sqrt(variance + epsilon): y is h, relu(h),
+// or the largest relu(h) of a window. The mean is not drawn into the offset: of a mean far from
+// zero that would cost digits. Nothing between is stored; the backward finds each window's winner
+// again.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "ops/pool.h"
+#include "runtime/cuda/device/columns.h"
+#include "runtime/cuda/device/element.h"
+#include "runtime/cuda/device/pack.h"
+#include "runtime/cuda/kernel.h"
+#include "runtime/cuda/kernels/visit.h"
+
+namespace adjoint::cuda {
+
+// The windows of a pool without padding over images [n,h,w,c], windows that do not overlap; without
+// a pool each pixel is a window of its own. An image is cut into cells, one for each window and the
+// pixels behind it that no window covers; cells at the ends may have no (whole) window.
+struct NormWindows {
+  int64_t pixels = 0;
+  int64_t height = 1, width = 1;  // of an image
+  int rows = 1, columns = 1;      // of windows
+  int window_y = 1, window_x = 1;
+  int stride_y = 1, stride_x = 1;
+  int64_t windows = 0;
+  int cell_rows = 1, cell_columns = 1;
+  int64_t cells = 0;
+
+  NormWindows(const std::vector<int64_t>& x, const PoolAttributes* pool) {
+    pixels = 1;
+    for (size_t axis = 0; axis + 1 < x.size(); ++axis) pixels *= x[axis];
+    windows = cells = pixels;
+    if (pool == nullptr) return;
+    height = x[1];
+    width = x[2];
+    window_y = static_cast<int>(pool->window[0]);
+    window_x = static_cast<int>(pool->window[1]);
+    stride_y = static_cast<int>(pool->stride[0]);
+    stride_x = static_cast<int>(pool->stride[1]);
+    rows = static_cast<int>((height - window_y) / stride_y + 1);
+    columns = static_cast<int>((width - window_x) / stride_x + 1);
+    windows = x[0] * rows * columns;
+    cell_rows = static_cast<int>((height + stride_y - 1) / stride_y);
+    cell_columns = static_cast<int>((width + stride_x - 1) / stride_x);
+    cells = x[0] * cell_rows * cell_columns;
+  }
+};
+
+#if defined(__CUDACC__) || defined(ADJOINT_FAKE_CUDA)
+
+template <typename C>
+__device__ inline C norm_factor(C scale, C variance, C epsilon) {
+  return scale * (C{1} / std::sqrt(variance + epsilon));
+}
+
+// h of kVec channels. Moments may be of a wider type than the elements.
+template <typename T, int kVec>
+struct NormChannels {
+  Compute<T> factor[kVec], mean[kVec], offset[kVec];
+
+  template <typename M>
+  __device__ NormChannels(int64_t channel, const T* scale, const T* offset, const M* mean,
+                          const M* variance, Compute<T> epsilon) {
+    for (int v = 0; v < kVec; ++v) {
+      const int64_t c = channel + v;
+      factor[v] = norm_factor<Compute<T>>(widen(scale[c]), widen(variance[c]), epsilon);
+      this->mean[v] = widen(mean[c]);
+      this->offset[v] = offset == nullptr ? Compute<T>{0} : widen(offset[c]);
+    }
+  }
+  __device__ Compute<T> centred(T x, int v) const { return widen(x) - mean[v]; }
+  __device__ Compute<T> normal(Compute<T> centred, int v) const {
+    return factor[v] * centred + offset[v];
+  }
+};
+
+// Where a window begins, in pixels.
+__device__ inline int64_t first_pixel(const NormWindows& w, int64_t window) {
+  if (w.windows == w.pixels) return window;
+  const Quotient row = divide(window, w.columns), image = divide(row.whole, w.rows);
+  return (image.whole * w.height + image.rest * w.stride_y) * w.width + row.rest * w.stride_x;
+}
+
+// The winner of each channel's window: its number, h, and x - mean.
+template <typename C, int kVec>
+struct NormWinners {
+  int tap[kVec] = {};
+  C normal[kVec], centred[kVec];
+
+  template <typename T>
+  __device__ NormWinners(const NormWindows& w, const NormChannels<T, kVec>& k, const T* x,
+                         int64_t channels) {
+    for (int i = 0, number = 0; i < w.window_y; ++i) {
+      for (int j = 0; j < w.window_x; ++j, ++number) {
+        const auto pack = load_pack<kVec>(x + (i * w.width + j) * channels);
+        for (int v = 0; v < kVec; ++v) {
+          const C distance = k.centred(pack[v], v), value = k.normal(distance, v);
+          if (number != 0 && !beats(value, normal[v])) continue;
+          tap[v] = number;
+          normal[v] = value;
+          centred[v] = distance;
+        }
+      }
+    }
+  }
+};
+
+// The results go where they are not null: rounded as outputs, and as they are for the next launch.
+template <typename T>
+struct MomentResults {
+  T *mean, *variance;
+  Compute<T>*wide_mean, *wide_variance;
+
+  __device__ void store(int64_t channel, const Moments& moments) const {
+    const auto m = static_cast<Compute<T>>(moments.count == 0 ? NAN : moments.mean);
+    const auto s = static_cast<Compute<T>>(moments.variance());
+    mean[channel] = narrow<T>(m);
+    variance[channel] = narrow<T>(s);
+    if (wide_mean == nullptr) return;
+    wide_mean[channel] = m;
+    wide_variance[channel] = s;
+  }
+};
+
+template <typename T, int kVec>
+__global__ void channel_moments(Columns columns, const T* x, Moments* partials, unsigned* tickets,
+                                MomentResults<T> results) {
+  reduce_columns<kVec>(
+      columns, partials, tickets,
+      [&](int64_t channel, RowRange rows, Moments(&sums)[kVec]) {
+        const T* from = x + channel;
+        const int64_t step = rows.step * columns.channels;
+        int64_t row = rows.begin, at = row * columns.channels;
+        if (row >= rows.end) return;
+        // Distances from the first row: what all values have in common costs no digits.
+        const auto first = load_pack<kVec>(from);
+        const auto apart = [&](T value, int v) {
+          return static_cast<double>(widen(value)) - static_cast<double>(widen(first[v]));
+        };
+        for (; row + 3 * rows.step < rows.end; row += 4 * rows.step, at += 4 * step) {
+          const auto a = load_pack<kVec>(from + at), b = load_pack<kVec>(from + at + step);
+          const auto c = load_pack<kVec>(from + at + 2 * step);
+          const auto d = load_pack<kVec>(from + at + 3 * step);
+          for (int v = 0; v < kVec; ++v) {
+            sums[v].add(apart(a[v], v), apart(b[v], v), apart(c[v], v), apart(d[v], v));
+          }
+        }
+        for (; row < rows.end; row += rows.step, at += step) {
+          const auto a = load_pack<kVec>(from + at);
+          for (int v = 0; v < kVec; ++v) sums[v].add(apart(a[v], v));
+        }
+      },
+      [&](int64_t channel, Moments sum) {
+        if (sum.count != 0) sum.mean += widen(x[channel]);
+        results.store(channel, sum);
+      });
+}
+
+template <typename T, typename M, int kVec, bool kRelu>
+__global__ void normalize(Columns columns, NormWindows windows, const T* x, const T* scale,
+                          const T* offset, const M* mean, const M* variance, Compute<T> epsilon,
+                          T* y) {
+  const ColumnPlace<kVec> at(columns);
+  if (!at.inside) return;
+  const NormChannels<T, kVec> k(at.channel, scale, offset, mean, variance, epsilon);
+  const RowRange rows = at.rows(columns);
+  for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
+    const T* from = x + first_pixel(windows, row) * columns.channels + at.channel;
+    const NormWinners<Compute<T>, kVec> winners(windows, k, from, columns.channels);
+    Pack<T, kVec> result;
+    for (int v = 0; v < kVec; ++v) {
+      const Compute<T> h = winners.normal[v];
+      result[v] = narrow<T>(kRelu && h < 0 ? Compute<T>{0} : h);
+    }
+    store_pack(y + row * columns.channels + at.channel, result);
+  }
+}
+
+template <typename T>
+struct NormGradArguments {
+  const T *dy, *x, *scale, *offset, *mean, *variance;
+  Compute<T> epsilon;
+  T *dx, *dscale, *doffset;
+  // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
+  Compute<T>*shift, *slope;
+
+  __device__ void store(int64_t c, const Sums& sums, int64_t pixels) const {
+    const double inverse = 1 / std::sqrt(static_cast<double>(widen(variance[c])) + epsilon);
+    const double sum = sums.first, product = sums.second, count = static_cast<double>(pixels);
+    const Compute<T> s = widen(scale[c]);
+    doffset[c] = narrow<T>(static_cast<Compute<T>>(sum));
+    dscale[c] = narrow<T>(static_cast<Compute<T>>(pixels == 0 ? 0 : product * inverse));
+    slope[c] = static_cast<Compute<T>>(-(s * inverse) * (inverse * inverse) * (product / count));
+    // Of the same factor as the winners': else the sum of dx, zero but for rounding, would be off.
+    const auto factor = norm_factor<Compute<T>>(s, widen(variance[c]), epsilon);
+    shift[c] = static_cast<Compute<T>>(-factor * (sum / count));
+  }
+};
+
+// Sums of dh and of dh (x - mean).
+template <typename T, int kVec, bool kRelu>
+__global__ void norm_grad_sums(Columns columns, NormWindows windows, Sums* partials,
+                               unsigned* tickets, NormGradArguments<T> a) {
+  reduce_columns<kVec>(
+      columns, partials, tickets,
+      [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
+        const NormChannels<T, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.epsilon);
+        for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
+          const T* from = a.x + first_pixel(windows, row) * columns.channels + channel;
+          const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
+          const NormWinners<Compute<T>, kVec> winners(windows, k, from, columns.channels);
+          for (int v = 0; v < kVec; ++v) {
+            if (kRelu && !(winners.normal[v] > 0)) continue;
+            const double dh = widen(dy[v]);
+            sums[v].add(dh, dh * static_cast<double>(winners.centred[v]));
+          }
+        }
+      },
+      [&](int64_t channel, const Sums& sums) { a.store(channel, sums, windows.pixels); });
+}
+
+// One cell's dx: of its window, and of the pixels that no window covers.
+template <typename T, int kVec, bool kRelu>
+__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<T>& a,
+                                  const NormChannels<T, kVec>& k, const Columns& columns,
+                                  int64_t channel, int64_t cell) {
+  const Quotient row = divide(cell, w.cell_columns), image = divide(row.whole, w.cell_rows);
+  const int i = static_cast<int>(image.rest), j = static_cast<int>(row.rest);
+  const int64_t y = int64_t{i} * w.stride_y, x = int64_t{j} * w.stride_x;
+  const bool plain = w.cells == w.pixels;  // and images are not told apart
+  const int64_t pixel = plain ? cell : (image.whole * w.height + y) * w.width + x;
+  const bool whole = plain || (i < w.rows && j < w.columns);
+  const int64_t height = plain ? 1 : min(int64_t{w.stride_y}, w.height - y);
+  const int64_t width = plain ? 1 : min(int64_t{w.stride_x}, w.width - x);
+  const T* from = a.x + pixel * columns.channels + channel;
+  T* to = a.dx + pixel * columns.channels + channel;
+
+  int winner[kVec];
+  Compute<T> own[kVec];
+  for (int v = 0; v < kVec; ++v) winner[v] = -1, own[v] = 0;
+  if (whole) {
+    const int64_t window = plain ? cell : (image.whole * w.rows + i) * w.columns + j;
+    const auto dy = load_pack<kVec>(a.dy + window * columns.channels + channel);
+    const NormWinners<Compute<T>, kVec> winners(w, k, from, columns.channels);
+    for (int v = 0; v < kVec; ++v) {
+      if (kRelu && !(winners.normal[v] > 0)) continue;
+      winner[v] = winners.tap[v];
+      own[v] = k.factor[v] * widen(dy[v]);
+    }
+  }
+  for (int p = 0; p < height; ++p) {
+    for (int q = 0; q < width; ++q) {
+      const int64_t offset = (p * w.width + q) * columns.channels;
+      const int tap = p < w.window_y && q < w.window_x ? p * w.window_x + q : -2;
+      const auto pack = load_pack<kVec>(from + offset);
+      Pack<T, kVec> result;
+      for (int v = 0; v < kVec; ++v) {
+        const Compute<T> rest = a.shift[channel + v] + a.slope[channel + v] * k.centred(pack[v], v);
+        result[v] = narrow<T>(tap == winner[v] ? rest + own[v] : rest);
+      }
+      store_pack(to + offset, result);
+    }
+  }
+}
+
+template <typename T, int kVec, bool kRelu>
+__global__ void norm_grad_write(Columns columns, NormWindows windows, NormGradArguments<T> a) {
+  const ColumnPlace<kVec> at(columns);
+  if (!at.inside) return;
+  const NormChannels<T, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.epsilon);
+  const RowRange rows = at.rows(columns);
+  for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
+    write_cell<T, kVec, kRelu>(windows, a, k, columns, at.channel, row);
+  }
+}
+
+// The launches, for elements T.
+template <typename T, bool kRelu>
+class BatchNorm {
+ public:
+  using C = Compute<T>;
+  static constexpr bool kNarrow = sizeof(T) < sizeof(C);
+
+  BatchNorm(const std::vector<int64_t>& x, const PoolAttributes* pool, double epsilon)
+      : windows_(x, pool), channels_(x.back()), epsilon_(static_cast<C>(epsilon)) {}
+
+  size_t forward_bytes() const {
+    return vector_bytes() + reducing(windows_.pixels).template partial_bytes<Moments>();
+  }
+  size_t backward_bytes() const {
+    return vector_bytes() + reducing(windows_.windows).template partial_bytes<Sums>();
+  }
+
+  // x, scale, offset -> y, mean, variance.
+  void forward(const KernelCall& call) const {
+    if (channels_ == 0) return;
+    C* wide = kNarrow ? static_cast<C*>(call.workspace) : nullptr;
+    const MomentResults<T> results{call.output<T>(1), call.output<T>(2), wide,
+                                   kNarrow ? wide + channels_ : nullptr};
+    const Columns columns = reducing(windows_.pixels);
+    visit_pack<T>(channels_, [&]<int kVec>() {
+      launch("channel_moments", channel_moments<T, kVec>,
+             columns.template reducing_shape<Moments>(), call.stream, columns, call.input<T>(0),
+             partials<Moments>(call), call.tickets, results);
+    });
+    if constexpr (kNarrow) {
+      write<C>(call, wide, wide + channels_);
+    } else {
+      write<T>(call, call.output<T>(1), call.output<T>(2));
+    }
+  }
+
+  // x, scale, offset, mean, variance -> y.
+  void inference(const KernelCall& call) const {
+    if (channels_ > 0) write<T>(call, call.input<T>(3), call.input<T>(4));
+  }
+
+  // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset.
+  void backward(const KernelCall& call) const {
+    if (channels_ == 0) return;
+    C* vectors = static_cast<C*>(call.workspace);
+    const size_t mean = kRelu ? 4 : 3;
+    const NormGradArguments<T> arguments{call.input<T>(0),
+                                         call.input<T>(1),
+                                         call.input<T>(2),
+                                         kRelu ? call.input<T>(3) : nullptr,
+                                         call.input<T>(mean),
+                                         call.input<T>(mean + 1),
+                                         epsilon_,
+                                         call.output<T>(0),
+                                         call.output<T>(1),
+                                         call.output<T>(2),
+                                         vectors,
+                                         vectors + channels_};
+    const Columns sums = reducing(windows_.windows), cells = writing(windows_.cells);
+    visit_pack<T>(channels_, [&]<int kVec>() {
+      launch("norm_grad_sums", norm_grad_sums<T, kVec, kRelu>, sums.template reducing_shape<Sums>(),
+             call.stream, sums, windows_, partials<Sums>(call), call.tickets, arguments);
+      if (windows_.cells == 0) return;
+      launch("norm_grad_write", norm_grad_write<T, kVec, kRelu>, cells.shape(), call.stream, cells,
+             windows_, arguments);
+    });
+  }
+
+ private:
+  int vec() const { return channels_ % kFullPack<T> == 0 ? kFullPack<T> : 1; }
+  Columns reducing(int64_t rows) const {
+    return Columns::to_reduce(rows, channels_, vec(), kTickets);
+  }
+  Columns writing(int64_t rows) const { return Columns::to_write(rows, channels_, vec()); }
+
+  // The workspace: two vectors of a C per channel, then partial sums.
+  size_t vector_bytes() const { return (2 * channels_ * sizeof(C) + 63) / 64 * 64; }
+  template <typename Sum>
+  Sum* partials(const KernelCall& call) const {
+    return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
+  }
+
+  template <typename M>
+  void write(const KernelCall& call, const M* mean, const M* variance) const {
+    if (windows_.windows == 0) return;
+    const Columns columns = writing(windows_.windows);
+    visit_pack<T>(channels_, [&]<int kVec>() {
+      launch("normalize", normalize<T, M, kVec, kRelu>, columns.shape(), call.stream, columns,
+             windows_, call.input<T>(0), call.input<T>(1), call.input<T>(2), mean, variance,
+             epsilon_, call.output<T>(0));
+    });
+  }
+
+  NormWindows windows_;
+  int64_t channels_;
+  C epsilon_;
+};
+
+#endif
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,238 @@
+// Kernels of conv2d and its gradients.
+//
+// cuDNN wants filters in another order than ours, and the same padding on both sides: copies into
+// the workspace, and out of it, give it that.
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <memory>
+
+#include "graph/error.h"
+#include "ops/conv.h"
+#include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/kernel.h"
+#include "runtime/cuda/kernels/conv_direct.h"
+#include "runtime/cuda/kernels/conv_geometry.h"
+#include "runtime/cuda/kernels/conv_layout.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// Whether cuDNN, which pads both sides alike, sees the right windows with the padding before x.
+bool pads_as_cudnn(const ConvGeometry& g) {
+  return std::ranges::all_of(g.axes, [](const ConvAxis& axis) {
+    const int64_t room = axis.x + 2 * axis.pad - (axis.filter - 1) * axis.dilation - 1;
+    return room >= 0 && room / axis.stride + 1 == axis.y;
+  });
+}
+
+// x for cuDNN: as it is, or in a frame of what the filters see.
+struct FramedX {
+  bool is_framed = false;
+  std::array<int64_t, 2> size = {};
+};
+FramedX framed_x(const ConvGeometry& g) {
+  if (pads_as_cudnn(g)) return {false, {g.axes[0].x, g.axes[1].x}};
+  return {true, {g.axes[0].span(), g.axes[1].span()}};
+}
+
+ConvShape shape_of(const ConvGeometry& g, const FramedX& x, DType dtype, const Options& options) {
+  ConvShape shape{
+      .dtype = dtype,
+      .precision = options.tf32 && dtype == DType::f32 ? Precision::tf32 : Precision::f32,
+      .batch = g.batch,
+      .x = x.size,
+      .x_channels = g.x_channels,
+      .y_channels = g.y_channels,
+      .groups = g.groups};
+  for (int i = 0; i < 2; ++i) {
+    shape.y[i] = g.axes[i].y;
+    shape.filter[i] = g.axes[i].filter;
+    shape.stride[i] = g.axes[i].stride;
+    shape.dilation[i] = g.axes[i].dilation;
+    shape.pad[i] = x.is_framed ? 0 : g.axes[i].pad;
+  }
+  return shape;
+}
+
+// The parts of the workspace, one after another.
+struct Workspace {
+  static constexpr size_t kAlignment = 256;
+  size_t bytes = 0;
+
+  size_t add(size_t part) {
+    const size_t offset = bytes;
+    bytes += (part + kAlignment - 1) / kAlignment * kAlignment;
+    return offset;
+  }
+};
+
+// A convolution with an algorithm, and its copies.
+class CudnnConv {
+ public:
+  CudnnConv(const KernelRequest& request, ConvDirection direction, Context& context)
+      : direction_(direction),
+        geometry_(geometry_of(request)),
+        x_(framed_x(geometry_)),
+        element_size_(size_of(request.outputs[0].dtype)),
+        convolution_(shape_of(geometry_, x_, request.outputs[0].dtype, context.options)),
+        cudnn_(context.cudnn) {
+    algorithms_ = cudnn_.algorithms(convolution_, direction, context.options.deterministic);
+  }
+
+  const std::vector<ConvAlgorithm>& algorithms() const { return algorithms_; }
+  void choose(const KernelRequest& request);
+  KernelFacts facts() const {
+    return {.workspace_bytes = workspace_.bytes, .flops = geometry_.flops()};
+  }
+  void enqueue(const KernelCall& call) const;
+
+ private:
+  // Filters as matrices [taps and channels in, channels out].
+  int64_t filter_rows() const { return geometry_.filter_size() / geometry_.y_channels; }
+  Placement into_frame() const {
+    return {.batch = geometry_.batch,
+            .channels = geometry_.x_channels,
+            .from = {geometry_.axes[0].x, geometry_.axes[1].x},
+            .to = x_.size,
+            .shift = {geometry_.axes[0].pad, geometry_.axes[1].pad}};
+  }
+  Placement out_of_frame() const {
+    Placement result = into_frame();
+    std::swap(result.from, result.to);
+    for (int64_t& shift : result.shift) shift = -shift;
+    return result;
+  }
+
+  ConvDirection direction_;
+  ConvGeometry geometry_;
+  FramedX x_;
+  size_t element_size_;
+  Convolution convolution_;
+  Cudnn& cudnn_;
+  std::vector<ConvAlgorithm> algorithms_;
+  ConvAlgorithm algorithm_;
+  Workspace workspace_;
+  size_t filter_offset_ = 0, x_offset_ = 0, algorithm_offset_ = 0;
+};
+
+void CudnnConv::choose(const KernelRequest& request) {
+  const std::string_view variant = request.variant;
+  auto chosen = algorithms_.begin();
+  if (!variant.empty()) {
+    int number = -1;
+    std::from_chars(variant.data(), variant.data() + variant.size(), number);
+    chosen = std::ranges::find(algorithms_, number, &ConvAlgorithm::number);
+  }
+  if (chosen == algorithms_.end()) {
+    throw PlanError("cuDNN offers no algorithm " + std::string(variant) + " for " +
+                    std::string(request.node.op->name));
+  }
+  algorithm_ = *chosen;
+  workspace_ = {};
+  filter_offset_ = workspace_.add(geometry_.filter_size() * element_size_);
+  if (x_.is_framed) {
+    x_offset_ = workspace_.add(geometry_.batch * x_.size[0] * x_.size[1] * geometry_.x_channels *
+                               element_size_);
+  }
+  algorithm_offset_ = workspace_.add(algorithm_.workspace_bytes);
+}
+
+void CudnnConv::enqueue(const KernelCall& call) const {
+  // cuDNN only reads what its direction does not write.
+  void* first = const_cast<void*>(call.inputs[0]);
+  void* second = const_cast<void*>(call.inputs[1]);
+  void* result = call.outputs[0];
+  const bool is_input_grad = direction_ == ConvDirection::input_grad;
+  const bool is_filter_grad = direction_ == ConvDirection::filter_grad;
+  void* const x = is_input_grad ? result : first;
+  void* const filter = is_filter_grad ? result : second;
+  void* const y = is_input_grad ? first : is_filter_grad ? second : result;
+
+  auto* const workspace = static_cast<std::byte*>(call.workspace);
+  void* const own_filter = workspace + filter_offset_;
+  void* const own_x = x_.is_framed ? workspace + x_offset_ : x;
+  const int64_t columns = geometry_.y_channels;
+  if (!is_filter_grad) {
+    transpose(filter, own_filter, filter_rows(), columns, element_size_, call.stream);
+  }
+  if (x_.is_framed && !is_input_grad) place(x, own_x, into_frame(), element_size_, call.stream);
+  cudnn_.run(convolution_, direction_, algorithm_,
+             {.x = own_x, .filter = own_filter, .y = y, .workspace = workspace + algorithm_offset_},
+             call.stream);
+  if (is_filter_grad) {
+    transpose(own_filter, filter, columns, filter_rows(), element_size_, call.stream);
+  }
+  if (x_.is_framed && is_input_grad) place(own_x, x, out_of_frame(), element_size_, call.stream);
+}
+
+// Floats of at most 32 bits, added in 32 bits; images that are there, of sizes that fit an int.
+bool supports_cudnn(const KernelRequest& request) {
+  const DType dtype = request.outputs[0].dtype;
+  if (dtype == DType::f64 || accumulation_of(request) != DType::f32) return false;
+  const ConvGeometry g = geometry_of(request);
+  const FramedX x = framed_x(g);
+  const int64_t x_size = g.batch * x.size[0] * x.size[1] * g.x_channels;
+  const int64_t largest =
+      std::max({x_size, g.y_size(), g.filter_size(), g.axes[0].pad, g.axes[1].pad});
+  return std::min({x_size, g.y_size(), g.filter_size()}) > 0 &&
+         largest <= std::numeric_limits<int>::max();
+}
+
+template <ConvDirection kDirection>
+KernelFacts describe_cudnn(const KernelRequest& request, Context& context) {
+  CudnnConv conv(request, kDirection, context);
+  conv.choose(request);
+  return conv.facts();
+}
+
+template <ConvDirection kDirection>
+PreparedKernel prepare_cudnn(const KernelRequest& request, Context& context) {
+  auto conv = std::make_shared<CudnnConv>(request, kDirection, context);
+  conv->choose(request);
+  return [conv](const KernelCall& call) { conv->enqueue(call); };
+}
+
+template <ConvDirection kDirection>
+std::vector<std::string> cudnn_variants(const KernelRequest& request, Context& context) {
+  const CudnnConv conv(request, kDirection, context);
+  std::vector<std::string> variants;
+  for (const ConvAlgorithm& algorithm : conv.algorithms()) {
+    variants.push_back(std::to_string(algorithm.number));
+  }
+  return variants;
+}
+
+template <ConvDirection kDirection>
+constexpr KernelDef cudnn_kernel(std::string_view name, std::string_view op) {
+  return {.name = name,
+          .op = op,
+          .supports = supports_cudnn,
+          .describe = describe_cudnn<kDirection>,
+          .prepare = prepare_cudnn<kDirection>,
+          .variants = cudnn_variants<kDirection>};
+}
+
+constexpr KernelDef kKernels[] = {
+    cudnn_kernel<ConvDirection::forward>("cudnn.conv2d", "conv2d"),
+    cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad", "conv2d_input_grad"),
+    cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad", "conv2d_filter_grad"),
+    {.name = "adjoint.conv2d",
+     .op = "conv2d",
+     .describe = describe_direct_conv,
+     .prepare = prepare_direct_conv},
+    {.name = "adjoint.conv2d_input_grad",
+     .op = "conv2d_input_grad",
+     .describe = describe_direct_conv,
+     .prepare = prepare_direct_conv_input_grad},
+    {.name = "adjoint.conv2d_filter_grad",
+     .op = "conv2d_filter_grad",
+     .describe = describe_direct_conv,
+     .prepare = prepare_direct_conv_filter_grad},
+};
+
+}  // namespace
+
+std::span<const KernelDef> conv_kernels() { return kKernels; }
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,229 @@
+// conv2d's kernels and its gradients' against plain loops in double.
+#include "ops/conv.h"
+
+#include <cmath>
+
+#include "runtime/cuda/kernels/library_tester.h"
+
+namespace adjoint::cuda {
+namespace {
+
+using Dims = std::vector<int64_t>;
+using Values = std::vector<double>;
+
+struct Case {
+  std::string name;
+  Dims x;
+  Dims filter;
+  Conv2dAttributes attributes = {};
+};
+
+int64_t pad_before(const Case& c, const Dims& y, int axis) {
+  const Conv2dAttributes& a = c.attributes;
+  if (a.padding == Padding::explicit_) return a.pads[2 * axis];
+  if (a.padding == Padding::valid) return 0;
+  const int64_t extent = (c.filter[axis] - 1) * a.dilation[axis] + 1;
+  return std::max<int64_t>((y[1 + axis] - 1) * a.stride[axis] + extent - c.x[1 + axis], 0) / 2;
+}
+
+// Calls visit(x index, filter index, y index) for each product of the convolution.
+template <typename Visit>
+void for_products(const Case& c, const Dims& y, Visit visit) {
+  const Conv2dAttributes& a = c.attributes;
+  const int64_t x_group = c.filter[2], y_group = c.filter[3] / a.groups;
+  const int64_t pad[] = {pad_before(c, y, 0), pad_before(c, y, 1)};
+  for (int64_t pixel = 0; pixel < y[0] * y[1] * y[2]; ++pixel) {
+    const int64_t n = pixel / (y[1] * y[2]), i = pixel / y[2] % y[1], j = pixel % y[2];
+    for (int64_t tap = 0; tap < c.filter[0] * c.filter[1]; ++tap) {
+      const int64_t h = i * a.stride[0] + tap / c.filter[1] * a.dilation[0] - pad[0];
+      const int64_t w = j * a.stride[1] + tap % c.filter[1] * a.dilation[1] - pad[1];
+      if (h < 0 || h >= c.x[1] || w < 0 || w >= c.x[2]) continue;
+      for (int64_t o = 0; o < y[3]; ++o) {
+        for (int64_t m = 0; m < x_group; ++m) {
+          visit(((n * c.x[1] + h) * c.x[2] + w) * c.x[3] + o / y_group * x_group + m,
+                (tap * x_group + m) * c.filter[3] + o, pixel * y[3] + o);
+        }
+      }
+    }
+  }
+}
+
+// Every kernel, with every variant, against `want`; the error may be relative to `size`.
+void expect_all_near(LibraryTester& tester, Value result, const std::vector<Values>& inputs,
+                     const Values& want, const Values& size, double tolerance) {
+  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+    std::vector<std::string> variants = {""};
+    if (kernel->variants) variants = kernel->variants(request_of(result), tester.context());
+    for (const std::string& variant : variants) {
+      SCOPED_TRACE(std::string(kernel->name) + "#" + variant);
+      const Values got = tester.run(*kernel, result, inputs, variant);
+      ASSERT_EQ(got.size(), want.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        ASSERT_NEAR(got[i], want[i], tolerance * (0.1 + std::sqrt(size[i]))) << i;
+      }
+    }
+  }
+}
+
+void check(LibraryTester& tester, const Case& c, DType dtype, double tolerance) {
+  SCOPED_TRACE(c.name + " " + std::string(name(dtype)));
+  Block block("test");
+  const Value x = block.argument("x", {dtype, Shape::of(c.x)});
+  const Value filter = block.argument("filter", {dtype, Shape::of(c.filter)});
+  const Value y = conv2d(x, filter, c.attributes);
+  const Value dy = block.argument("dy", y.type());
+  const Values vx = random_values(x.type(), 1), vf = random_values(filter.type(), 2);
+  const Values vd = random_values(y.type(), 3);
+  Values ey(vd.size()), ex(vx.size()), ef(vf.size());
+  Values sy(vd.size()), sx(vx.size()), sf(vf.size());  // sums of squares
+  for_products(c, y.shape().static_dims(), [&](int64_t i, int64_t k, int64_t o) {
+    ey[o] += vx[i] * vf[k];
+    ex[i] += vd[o] * vf[k];
+    ef[k] += vd[o] * vx[i];
+    sy[o] += std::pow(vx[i] * vf[k], 2);
+    sx[i] += std::pow(vd[o] * vf[k], 2);
+    sf[k] += std::pow(vd[o] * vx[i], 2);
+  });
+  expect_all_near(tester, y, {vx, vf}, ey, sy, tolerance);
+  expect_all_near(tester, conv2d_input_grad(dy, filter, x.shape(), c.attributes), {vd, vf}, ex, sx,
+                  tolerance);
+  expect_all_near(tester, conv2d_filter_grad(x, dy, filter.shape(), c.attributes), {vx, vd}, ef, sf,
+                  tolerance);
+}
+
+Conv2dAttributes padded(Dims pads, Dims stride = {1, 1}) {
+  return {.stride = std::move(stride), .padding = Padding::explicit_, .pads = std::move(pads)};
+}
+
+std::vector<Case> cases() {
+  const auto same = Padding::same;
+  return {
+      {"one pixel", {1, 1, 1, 1}, {1, 1, 1, 1}},
+      {"first layer", {2, 10, 10, 1}, {5, 5, 1, 6}},
+      {"second layer", {3, 6, 7, 5}, {3, 2, 5, 8}},
+      {"pointwise", {2, 3, 4, 7}, {1, 1, 7, 9}},
+      {"same", {2, 5, 6, 3}, {3, 3, 3, 4}, {.padding = same}},
+      {"same, even filter", {2, 5, 6, 3}, {2, 4, 3, 4}, {.padding = same}},
+      {"same, even filter, stride",
+       {2, 9, 8, 2},
+       {4, 2, 2, 5},
+       {.stride = {2, 3}, .padding = same}},
+      {"stride", {2, 9, 11, 3}, {3, 3, 3, 4}, {.stride = {2, 2}}},
+      {"stride leaves pixels", {2, 8, 9, 2}, {2, 1, 2, 3}, {.stride = {3, 4}}},
+      {"dilation", {2, 9, 10, 3}, {3, 3, 3, 2}, {.dilation = {2, 3}}},
+      {"dilation, stride, same",
+       {2, 9, 10, 3},
+       {3, 3, 3, 2},
+       {.stride = {2, 2}, .dilation = {2, 3}, .padding = same}},
+      {"uneven pads", {2, 6, 7, 3}, {3, 3, 3, 5}, padded({2, 0, 1, 3})},
+      {"uneven pads, stride", {2, 6, 7, 3}, {3, 3, 3, 5}, padded({0, 2, 2, 1}, {2, 3})},
+      {"pads beyond the filter", {2, 4, 5, 2}, {2, 3, 2, 5}, padded({3, 3, 4, 4}, {1, 2})},
+      {"groups", {2, 6, 5, 6}, {3, 3, 2, 9}, {.groups = 3}},
+      {"groups, same, stride",
+       {2, 6, 7, 4},
+       {3, 3, 2, 6},
+       {.stride = {2, 1}, .padding = same, .groups = 2}},
+      {"depthwise", {2, 5, 6, 7}, {3, 3, 1, 7}, {.padding = same, .groups = 7}},
+      {"depthwise, multiplier", {2, 5, 5, 3}, {3, 3, 1, 6}, {.groups = 3}},
+      {"no images", {0, 6, 6, 3}, {3, 3, 3, 4}},
+  };
+}
+
+class Conv : public testing::Test {
+ protected:
+#ifdef ADJOINT_FAKE_CUDA
+  Conv() { fake_cuda::reset(); }
+#endif
+  void TearDown() override { EXPECT_THAT(findings(), testing::IsEmpty()); }
+};
+
+TEST_F(Conv, AgreesWithPlainLoops) {
+  LibraryTester tester;
+  for (const Case& c : cases()) {
+    check(tester, c, DType::f32, 3e-6);
+    check(tester, c, DType::f64, 1e-14);
+  }
+}
+
+TEST_F(Conv, AddsInFloatWhatIsStoredIn16Bits) {
+  LibraryTester tester;
+  for (const Case& c : cases()) {
+    check(tester, c, DType::bf16, 1.0 / 64);  // a few roundings of results above `size`
+    check(tester, c, DType::f16, 1.0 / 512);
+  }
+}
+
+TEST_F(Conv, AddsInDoubleOnDemand) {
+  LibraryTester tester;
+  for (Case c : cases()) {
+    c.attributes.accumulate = DType::f64;
+    check(tester, c, DType::f32, 4e-7);
+  }
+}
+
+Value some_conv(Block& block, Dims pads, DType accumulate = DType::f32) {
+  Conv2dAttributes attributes = padded(std::move(pads));
+  attributes.accumulate = accumulate;
+  return conv2d(block.argument("x", {DType::f32, {2, 6, 6, 3}}),
+                block.argument("filter", {DType::f32, {3, 3, 3, 4}}), attributes);
+}
+
+TEST_F(Conv, PrefersCudnn) {
+  Block block("test");
+  auto names = [](Value result) {
+    std::vector<std::string_view> found;
+    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+      found.push_back(kernel->name);
+    }
+    return found;
+  };
+  EXPECT_THAT(names(some_conv(block, {1, 1, 1, 1})),
+              testing::ElementsAre("cudnn.conv2d", "adjoint.conv2d"));
+  Block wide("wide");
+  EXPECT_THAT(names(some_conv(wide, {1, 1, 1, 1}, DType::f64)),
+              testing::ElementsAre("adjoint.conv2d"));
+}
+
+TEST_F(Conv, RefusesAnUnknownVariant) {
+  LibraryTester tester;
+  Block block("test");
+  KernelRequest request = request_of(some_conv(block, {1, 1, 1, 1}));
+  request.variant = "77";
+  EXPECT_THROW(conv_kernels()[0].prepare(request, tester.context()), PlanError);
+  request.variant = "x";
+  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+}
+
+#ifdef ADJOINT_FAKE_CUDA
+TEST_F(Conv, VariantsAreReproducibleUnlessAllAreWelcome) {
+  Block block("test");
+  const Value dy = block.argument("dy", {DType::f32, {2, 4, 4, 5}});
+  const Value filter = block.argument("filter", {DType::f32, {3, 3, 3, 5}});
+  const Value dx = conv2d_input_grad(dy, filter, {2, 6, 6, 3});
+  const KernelDef& kernel = *kernels_for(conv_kernels(), dx)[0];
+  LibraryTester careful, careless({.deterministic = false}), rounding({.tf32 = true});
+  EXPECT_THAT(kernel.variants(request_of(dx), careful.context()), testing::ElementsAre("1"));
+  EXPECT_THAT(kernel.variants(request_of(dx), careless.context()), testing::ElementsAre("0", "1"));
+  EXPECT_THAT(kernel.variants(request_of(dx), rounding.context()), testing::ElementsAre("1"));
+}
+
+TEST_F(Conv, HasNoVariantWhereCudnnRefuses) {
+  LibraryTester tester;
+  Block block("test");
+  const KernelRequest request = request_of(some_conv(block, {3, 3, 3, 3}));
+  EXPECT_THAT(conv_kernels()[0].variants(request, tester.context()), testing::IsEmpty());
+  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+}
+
+TEST_F(Conv, RoundsFactorsOnDemandOnly) {
+  Block block("test");
+  const Value y = conv2d(block.argument("x", {DType::f32, {1, 1, 1, 1}}),
+                         block.argument("filter", {DType::f32, {1, 1, 1, 1}}));
+  const double fine = 1 + std::ldexp(1, -20);  // needs more than TF32's 10 bits
+  EXPECT_EQ(LibraryTester().run(conv_kernels()[0], y, {{fine}, {1}})[0], fine);
+  EXPECT_EQ(LibraryTester({.tf32 = true}).run(conv_kernels()[0], y, {{fine}, {1}})[0], 1);
+}
+#endif
+
+}  // namespace
+}  // namespace adjoint::cuda

@@ -1,0 +1,133 @@
+// Runs kernels that call CUDA's libraries, for the tests beside this.
+//
+//   LibraryTester tester;
+//   const std::vector<double> y = tester.run(kernel, matmul(a, b), {values_of_a, values_of_b});
+//   EXPECT_THAT(tester.findings(), testing::IsEmpty());
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "graph/literal.h"
+#include "runtime/cuda/api/cublaslt.h"
+#include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/kernel.h"
+#ifdef ADJOINT_FAKE_CUDA
+#include "tests/fake_cuda/fake_cuda.h"
+#include "tests/fake_cuda/library_support.h"
+#endif
+
+namespace adjoint::cuda {
+
+inline KernelRequest request_of(Value result) {
+  const Node& node = result.node();
+  KernelRequest request{node, {}, {}, {}};
+  for (ValueId operand : node.operands) {
+    request.inputs.push_back(concrete(result.block().type(operand)));
+  }
+  for (const Type& type : node.types) request.outputs.push_back(concrete(type));
+  return request;
+}
+
+// Numbers from -1 to 1 that elements of the type hold exactly.
+inline std::vector<double> random_values(const Type& type, uint64_t seed) {
+  const TensorType tensor = concrete(type);
+  std::mt19937_64 generator(seed);
+  std::uniform_real_distribution<double> uniform(-1, 1);
+  std::vector<double> values(tensor.element_count());
+  for (double& value : values) {
+    std::byte element[8];
+    store_element(tensor.dtype, uniform(generator), element);
+    value = load_element(tensor.dtype, element);
+  }
+  return values;
+}
+
+inline std::vector<std::string> findings() {
+#ifdef ADJOINT_FAKE_CUDA
+  return fake_cuda::findings();
+#else
+  return {};
+#endif
+}
+
+class LibraryTester {
+ public:
+  explicit LibraryTester(const Options& options = {})
+      : context_{device_properties(0), options, cublaslt_, cudnn_} {}
+
+  Context& context() { return context_; }
+  const Stream& stream() const { return stream_; }
+
+  DeviceMemory upload(DType dtype, const std::vector<double>& values) const {
+    std::vector<std::byte> bytes(values.size() * size_of(dtype));
+    for (size_t i = 0; i < values.size(); ++i) {
+      store_element(dtype, values[i], bytes.data() + i * size_of(dtype));
+    }
+    DeviceMemory memory(bytes.size());
+    copy_async(memory.data(), bytes.data(), bytes.size(), stream_.get());
+    stream_.synchronize();
+    return memory;
+  }
+  std::vector<double> download(DType dtype, const DeviceMemory& memory) const {
+    std::vector<std::byte> bytes(memory.bytes());
+    copy_async(bytes.data(), memory.data(), bytes.size(), stream_.get());
+    stream_.synchronize();
+    std::vector<double> values(bytes.size() / size_of(dtype));
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = load_element(dtype, bytes.data() + i * size_of(dtype));
+    }
+    return values;
+  }
+
+  // The kernel's output, captured and replayed as in a step.
+  std::vector<double> run(const KernelDef& kernel, Value result,
+                          const std::vector<std::vector<double>>& inputs,
+                          const std::string& variant = "") {
+    KernelRequest request = request_of(result);
+    request.variant = variant;
+    const KernelFacts facts = kernel.describe(request, context_);
+    const PreparedKernel prepared = kernel.prepare(request, context_);
+    std::vector<DeviceMemory> memory;
+    std::vector<const void*> addresses;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      memory.push_back(upload(request.inputs[i].dtype, inputs[i]));
+      addresses.push_back(memory.back().data());
+    }
+    const DeviceMemory workspace(facts.workspace_bytes), output(request.outputs[0].byte_count());
+    void* outputs[] = {output.data()};
+    const Graph graph = Graph::capture(stream_, [&] {
+      prepared({.inputs = addresses,
+                .outputs = outputs,
+                .workspace = workspace.data(),
+                .stream = stream_.get()});
+    });
+    graph.launch(stream_);
+    return download(request.outputs[0].dtype, output);
+  }
+
+ private:
+  CublasLt cublaslt_;
+  Cudnn cudnn_;
+  Stream stream_;
+  Context context_;
+};
+
+// Those of a family that compute the request.
+inline std::vector<const KernelDef*> kernels_for(std::span<const KernelDef> family, Value result) {
+  const KernelRequest request = request_of(result);
+  std::vector<const KernelDef*> found;
+  for (const KernelDef& kernel : family) {
+    if (kernel.op != request.node.op->name) continue;
+    if (!kernel.supports || kernel.supports(request)) found.push_back(&kernel);
+  }
+  return found;
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,117 @@
+// Kernels of matmul.
+#include <limits>
+#include <utility>
+
+#include "ops/linalg.h"
+#include "runtime/cuda/api/cublaslt.h"
+#include "runtime/cuda/kernel.h"
+#include "runtime/cuda/kernels/matmul_direct.h"
+#include "runtime/cuda/kernels/matmul_products.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// What `bytes` and all addresses that are aligned to `alignment` have in common.
+size_t common_alignment(size_t alignment, size_t bytes) {
+  while (bytes % alignment != 0) alignment /= 2;
+  return alignment;
+}
+
+// The alignment of the operands of all products.
+size_t alignment_of(const Products& products, size_t element_size) {
+  size_t alignment = kBufferAlignment;
+  for (const Products::Operands& o : products.operands) {
+    alignment = common_alignment(alignment, o.a * element_size);
+    alignment = common_alignment(alignment, o.b * element_size);
+  }
+  if (products.operands.size() > 1) {
+    alignment = common_alignment(alignment, products.product.d_size() * element_size);
+  }
+  return alignment;
+}
+
+MatmulShape shape_of(const Products& products, DType dtype, const Options& options) {
+  const BatchedProduct& p = products.product;
+  const bool rounds = options.tf32 && dtype == DType::f32;
+  return {.dtype = dtype,
+          .precision = dtype == DType::f64 ? Precision::f64
+                       : rounds            ? Precision::tf32
+                                           : Precision::f32,
+          .m = p.m,
+          .n = p.n,
+          .k = p.k,
+          .transpose_a = p.transpose_a,
+          .transpose_b = p.transpose_b,
+          .batch = p.batch,
+          .a_stride = p.a_stride,
+          .b_stride = p.b_stride,
+          .d_stride = p.m * p.n,
+          .alignment = alignment_of(products, size_of(dtype))};
+}
+
+// cuBLASLt has no empty matrices.
+bool has_products(const Products& products) {
+  return products.product.d_size() != 0 && products.product.k != 0 && !products.operands.empty();
+}
+
+bool supports_cublaslt(const KernelRequest& request) {
+  const DType dtype = request.outputs[0].dtype;
+  const bool adds_as_asked =
+      dtype == DType::f64 || request.attributes<MatmulAttributes>().accumulate == DType::f32;
+  return adds_as_asked && products_of(request).product.batch <= std::numeric_limits<int32_t>::max();
+}
+
+MatmulPlan plan_for(const KernelRequest& request, const Products& products, Context& context) {
+  return context.cublaslt.plan(shape_of(products, request.outputs[0].dtype, context.options));
+}
+
+KernelFacts describe_cublaslt(const KernelRequest& request, Context& context) {
+  const Products products = products_of(request);
+  KernelFacts facts{.flops = products.flops()};
+  if (has_products(products)) {
+    facts.workspace_bytes = plan_for(request, products, context).workspace_bytes;
+  }
+  return facts;
+}
+
+PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) {
+  Products products = products_of(request);
+  if (!has_products(products)) {
+    return [bytes = request.outputs[0].byte_count()](const KernelCall& call) {
+      fill_async(call.outputs[0], 0, bytes, call.stream);
+    };
+  }
+  const MatmulPlan plan = plan_for(request, products, context);
+  const size_t element_size = size_of(request.outputs[0].dtype);
+  return [&cublaslt = context.cublaslt, plan, products = std::move(products),
+          element_size](const KernelCall& call) {
+    char* d = call.output<char>(0);
+    for (const Products::Operands& operands : products.operands) {
+      cublaslt.matmul(plan,
+                      {.a = call.input<char>(0) + operands.a * element_size,
+                       .b = call.input<char>(1) + operands.b * element_size,
+                       .d = d,
+                       .workspace = call.workspace},
+                      call.stream);
+      d += products.product.d_size() * element_size;
+    }
+  };
+}
+
+constexpr KernelDef kKernels[] = {
+    {.name = "cublaslt.matmul",
+     .op = "matmul",
+     .supports = supports_cublaslt,
+     .describe = describe_cublaslt,
+     .prepare = prepare_cublaslt},
+    {.name = "adjoint.matmul",
+     .op = "matmul",
+     .describe = describe_direct_matmul,
+     .prepare = prepare_direct_matmul},
+};
+
+}  // namespace
+
+std::span<const KernelDef> matmul_kernels() { return kKernels; }
+
+}  // namespace adjoint::cuda

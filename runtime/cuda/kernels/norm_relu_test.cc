@@ -1,0 +1,166 @@
+// The kernels of batch normalisation with relu and max pool, on the regions that the passes make.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/block.h"
+#include "ops/elementwise.h"
+#include "ops/norm.h"
+#include "ops/pool.h"
+#include "ops/region.h"
+#include "runtime/cuda/kernels/kernel_tester.h"
+#include "runtime/patterns.h"
+#include "tests/harness/case_graph.h"
+
+namespace adjoint::cuda {
+namespace {
+
+using adjoint::testing::close;
+using adjoint::testing::sample;
+
+constexpr double kEpsilon = 1e-3;
+
+struct Case {
+  std::vector<int64_t> x;
+  PoolAttributes pool;  // no window: none
+};
+
+const Case kCases[] = {
+    {{3, 8, 8, 24}, {.window = {2, 2}, .stride = {2, 2}}},
+    {{2, 7, 9, 5}, {.window = {2, 2}, .stride = {2, 2}}},  // a row and a column left over
+    {{1, 6, 7, 17}, {.window = {3, 2}, .stride = {3, 3}}},
+    {{5, 2, 2, 16}, {.window = {2, 2}, .stride = {2, 2}}},
+    {{2, 9, 20, 33}, {.window = {1, 4}, .stride = {2, 4}}},
+    {{2, 3, 3, 1}, {.window = {1, 1}, .stride = {1, 1}}},
+    {{2, 5, 5, 2}, {.window = {1, 1}, .stride = {2, 3}}},
+    {{1, 2, 2, 1028}, {.window = {2, 2}, .stride = {2, 2}}},  // two tiles of channels
+    {{0, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}},
+    {{3, 4, 4, 0}, {.window = {2, 2}, .stride = {2, 2}}},
+    {{130, 48}, {}},
+    {{1025, 4}, {}},  // several blocks for the same channels
+    {{5000, 1}, {}},
+    {{7, 3}, {}},
+    {{2, 3, 5, 20}, {}},
+    {{1, 257}, {}},
+};
+
+using Values = std::vector<Value>;
+
+Value pooled(Value x, const Case& c) { return c.pool.window.empty() ? x : max_pool(x, c.pool); }
+
+// The regions that the passes of runtime/patterns.h make, in any type.
+struct Regions {
+  Block block{"test"};
+  Value forward, backward, inference;
+
+  Regions(const Case& c, DType dtype) {
+    const Type x = {dtype, Shape::of(c.x)}, channels = {dtype, {Dim(c.x.back())}};
+    Type y;
+    forward = make({x, channels, channels}, [&](const Values& a) -> Values {
+      const Normalized n = batch_norm(a[0], a[1], a[2], kEpsilon);
+      const Value result = pooled(relu(n.y), c);
+      y = result.type();
+      return {result, n.mean, n.variance};
+    });
+    inference = make({x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
+      return {pooled(relu(batch_norm_inference(a[0], a[1], a[2], a[3], a[4], kEpsilon)), c)};
+    });
+    backward = make({y, x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
+      const Value r = relu(batch_norm_inference(a[1], a[2], a[3], a[4], a[5], kEpsilon));
+      const Value dr = c.pool.window.empty() ? a[0] : max_pool_grad(a[0], r, c.pool);
+      const NormGradients d = batch_norm_grad(relu_grad(dr, r), a[1], a[2], a[4], a[5], kEpsilon);
+      return {d.x, d.scale, d.offset};
+    });
+  }
+
+ private:
+  Value make(const std::vector<Type>& operands, std::function<Values(const Values&)> build) {
+    auto body = std::make_shared<Block>("region");
+    Values outer, inner;
+    for (const Type& type : operands) {
+      outer.push_back(block.argument("a" + std::to_string(block.size()), type));
+      inner.push_back(body->argument("a" + std::to_string(inner.size()), type));
+    }
+    const Values results = build(inner);
+    for (size_t i = 0; i < results.size(); ++i) {
+      body->result("r" + std::to_string(i), results[i]);
+    }
+    return region(block, outer, body);
+  }
+};
+
+TEST(RegionsTest, AreThoseOfThePasses) {
+  const Regions plain(Case{{2, 3}, {}}, DType::f32);
+  const Regions with_pool({{2, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}}, DType::f32);
+  auto text = [](Value region) { return signature(*region.node().blocks[0]); };
+  EXPECT_EQ(text(plain.forward), kNormRelu);
+  EXPECT_EQ(text(plain.inference), kInferenceNormRelu);
+  EXPECT_EQ(text(plain.backward), kNormReluGrad);
+  EXPECT_EQ(text(with_pool.forward), kNormReluPool);
+  EXPECT_EQ(text(with_pool.inference), kInferenceNormReluPool);
+  EXPECT_EQ(text(with_pool.backward), kNormReluPoolGrad);
+}
+
+// Inputs for a region: `positive` is the position of the variance.
+std::vector<oracle::Tensor> inputs_of(Value region, int positive) {
+  std::vector<oracle::Tensor> inputs;
+  for (size_t i = 0; i < region.node().operands.size(); ++i) {
+    const bool variance = static_cast<int>(i) == positive;
+    inputs.push_back(sample(variance ? adjoint::testing::positive() : adjoint::testing::distinct(),
+                            region.block().type(region.node().operands[i]), 3 + i));
+  }
+  return inputs;
+}
+
+void expect_close(Value region, const std::vector<oracle::Tensor>& inputs) {
+  const KernelRun run = run_kernel(region, inputs);
+  const oracle::Outputs want = oracle::evaluate(region.node(), inputs);
+  ASSERT_EQ(run.outputs.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double relative = 64 * static_cast<double>(oracle::epsilon(want[i].dtype));
+    EXPECT_TRUE(close(run.outputs[i], want[i], relative, 1)) << "output " << i;
+  }
+}
+
+class NormReluTest : public ::testing::TestWithParam<std::tuple<int, DType>> {
+ protected:
+  const Regions regions{kCases[std::get<0>(GetParam())], std::get<1>(GetParam())};
+};
+
+TEST_P(NormReluTest, Forward) { expect_close(regions.forward, inputs_of(regions.forward, -1)); }
+TEST_P(NormReluTest, Backward) { expect_close(regions.backward, inputs_of(regions.backward, 5)); }
+TEST_P(NormReluTest, Inference) {
+  expect_close(regions.inference, inputs_of(regions.inference, 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, NormReluTest,
+                         ::testing::Combine(::testing::Range(0,
+                                                             static_cast<int>(std::size(kCases))),
+                                            ::testing::Values(DType::f32, DType::f64)));
+
+TEST(NormReluTest, AMeanFarFromZeroKeepsTheVariance) {
+  const Regions regions({{1000, 3}, {}}, DType::f32);
+  std::vector<oracle::Tensor> inputs = inputs_of(regions.forward, -1);
+  for (oracle::Real& value : inputs[0].values) value = 4096 + std::round(value * 64) / 64;
+  inputs[0].values[0] = 1e5;  // not near the others either
+  const KernelRun run = run_kernel(regions.forward, inputs);
+  const oracle::Outputs want = oracle::evaluate(regions.forward.node(), inputs);
+  EXPECT_TRUE(close(run.outputs[2], want[2], 1e-6));
+}
+
+TEST(NormReluTest, ANanReachesTheResult) {
+  const Regions regions({{2, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}}, DType::f32);
+  std::vector<oracle::Tensor> inputs = inputs_of(regions.forward, -1);
+  inputs[0].values[4] = NAN;  // channel 1
+  const KernelRun run = run_kernel(regions.forward, inputs);
+  for (int64_t i = 0; i < run.outputs[0].size(); ++i) {
+    EXPECT_EQ(std::isnan(run.outputs[0].values[i]), i % 3 == 1);
+  }
+}
+
+}  // namespace
+}  // namespace adjoint::cuda

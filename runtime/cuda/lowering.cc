@@ -1,0 +1,52 @@
+#include "runtime/cuda/lowering.h"
+
+#include <algorithm>
+
+#include "graph/passes.h"
+#include "ops/shape.h"
+#include "runtime/cuda/codegen/part.h"
+#include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/side_by_side.h"
+#include "runtime/fusion.h"
+#include "runtime/patterns.h"
+
+namespace adjoint::cuda {
+namespace {
+
+bool is_static(const Type& type) { return type.shape.is_static(); }
+
+RegionRole region_role(const Node& node, std::span<const Type> operands) {
+  if (node.op == &kConstant) return is_pointwise(node) ? RegionRole::absorbed : RegionRole::none;
+  if (node.types.size() != 1 || !is_static(node.types[0]) ||
+      !std::all_of(operands.begin(), operands.end(), is_static)) {
+    return RegionRole::none;
+  }
+  if (node.op == &kBroadcastTo) return RegionRole::absorbed;
+  if (is_pointwise(node)) return RegionRole::elementwise;
+  const bool reduces = !operands.empty() && !reduction_info(node, operands[0]).accumulator.empty();
+  return reduces ? RegionRole::reduction : RegionRole::none;
+}
+
+// A transposed or sliced operand is read elsewhere than at the user's own place.
+bool reads_in_place(const Node& node, size_t operand) {
+  return node.op != &kTranspose && node.op != &kSlice && !reads_freely(node, operand);
+}
+
+}  // namespace
+
+Pipeline lowering_pipeline(const KernelTable& kernels) {
+  auto has_kernel = [&kernels](const KernelRequest& request) {
+    return kernels.first(request.node.op->name, [&](const KernelDef& kernel) {
+      return kernel.supports == nullptr || kernel.supports(request);
+    }) != nullptr;
+  };
+  Pipeline pipeline;
+  pipeline.repeat({norm_relu_grad_pass(), dce_pass(), norm_relu_pass()}, 1)
+      .add(widen_missing_pass(has_kernel))
+      .add(decompose_missing_pass(has_kernel))
+      .add(fusion_pass({.role = region_role, .reads_in_place = reads_in_place}))
+      .add(side_by_side_pass());
+  return pipeline;
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,192 @@
+#include "runtime/cuda/side_by_side.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/region.h"
+#include "runtime/cuda/codegen/generate.h"
+#include "runtime/plan.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// Moves more than this: better run it early, while its operands are in the cache.
+constexpr int64_t kLargeBytes = int64_t{8} << 20;
+
+bool is_computed(const Node& node) { return !node.op->traits.leaf && node.op != &kConstant; }
+
+bool is_static(const Function& function, int32_t index) {
+  const Node& node = function.node(index);
+  const auto fixed = [](const Type& type) { return type.shape.is_static(); };
+  return std::all_of(node.types.begin(), node.types.end(), fixed) &&
+         std::all_of(node.operands.begin(), node.operands.end(),
+                     [&](ValueId operand) { return fixed(function.type(operand)); });
+}
+
+class Merger {
+ public:
+  explicit Merger(const Function& function) : function_(function) {
+    find_heights();
+    find_groups();
+  }
+
+  std::optional<Rewritten> run() {
+    if (groups_.empty()) return std::nullopt;
+    auto fresh = std::make_unique<Function>(function_.module(), function_.name());
+    Rewriter rewriter(function_, *fresh);
+    for (int32_t index : order()) {
+      const int group = group_of_[index];
+      if (group < 0) {
+        rewriter.keep(index);
+      } else if (groups_[group].front() == index) {
+        merge(rewriter, groups_[group]);
+      }
+    }
+    ValueMap values = rewriter.finish();
+    return Rewritten{std::move(fresh), std::move(values)};
+  }
+
+ private:
+  int32_t size() const { return static_cast<int32_t>(function_.size()); }
+
+  // A node's height: that of its highest user and 1 more.
+  void find_heights() {
+    heights_.assign(function_.size(), 0);
+    for (int32_t i = size() - 1; i >= 0; --i) {
+      const int32_t below = heights_[i] + (is_computed(function_.node(i)) ? 1 : 0);
+      for (ValueId operand : function_.node(i).operands) {
+        heights_[operand.node] = std::max(heights_[operand.node], below);
+      }
+    }
+  }
+
+  void find_groups() {
+    group_of_.assign(function_.size(), -1);
+    std::map<int32_t, std::vector<int32_t>> by_height;
+    for (int32_t i = 0; i < size(); ++i) {
+      if (is_mergeable(i)) by_height[heights_[i]].push_back(i);
+    }
+    for (auto& [height, nodes] : by_height) {
+      size_t results = 0;
+      std::vector<int32_t> group;
+      auto finish = [&] {
+        if (group.size() > 1) {
+          for (int32_t node : group) group_of_[node] = static_cast<int>(groups_.size());
+          groups_.push_back(group);
+        }
+        group.clear();
+        results = 0;
+      };
+      for (int32_t node : nodes) {
+        const size_t more = function_.node(node).types.size();
+        if (results + more > static_cast<size_t>(kTickets)) finish();
+        group.push_back(node);
+        results += more;
+      }
+      finish();
+    }
+  }
+
+  bool is_mergeable(int32_t index) const {
+    if (!is_computed(function_.node(index)) || !is_static(function_, index)) return false;
+    const KernelRequest request = make_request(function_, index);
+    if (!can_generate(request)) return false;
+    int64_t bytes = 0;
+    for (const TensorType& type : request.inputs) bytes += static_cast<int64_t>(type.byte_count());
+    return heights_[index] == 0 || bytes <= kLargeBytes;
+  }
+
+  // Leaves and constants, then the rest from the highest down: operands before users, and a group's
+  // nodes next to each other.
+  std::vector<int32_t> order() const {
+    std::vector<int32_t> order(function_.size());
+    for (int32_t i = 0; i < size(); ++i) order[i] = i;
+    auto key = [&](int32_t i) { return std::pair(is_computed(function_.node(i)), -heights_[i]); };
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int32_t a, int32_t b) { return key(a) < key(b); });
+    return order;
+  }
+
+  void merge(Rewriter& rewriter, const std::vector<int32_t>& nodes) {
+    auto body = std::make_shared<Block>("region");
+    std::map<ValueId, ValueId> arguments;
+    std::vector<ValueId> operands;
+    std::vector<Origin> origins;
+    std::vector<ValueId> results;  // of the old function
+    auto argument = [&](ValueId operand) {
+      const auto [found, added] = arguments.try_emplace(operand);
+      if (added) {
+        found->second =
+            body->argument_with_origin("a" + std::to_string(operands.size()),
+                                       function_.type(operand), function_.node(operand).origin)
+                .id();
+        operands.push_back(rewriter(operand).id());
+      }
+      return found->second;
+    };
+    int count = 0;
+    for (int32_t index : nodes) {
+      const Node& node = function_.node(index);
+      origins.push_back(node.origin);
+      std::vector<ValueId> inputs;
+      for (ValueId operand : node.operands) inputs.push_back(argument(operand));
+      const std::vector<ValueId> outputs = copy_into(*body, node, inputs);
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        body->result("r" + std::to_string(count++), body->value(outputs[i]));
+        results.push_back({index, static_cast<int32_t>(i)});
+      }
+    }
+    const Value merged = rewriter.to().add_with_origin(kRegion, std::move(operands), {},
+                                                       join_origins(origins), {std::move(body)});
+    for (size_t i = 0; i < results.size(); ++i) {
+      rewriter.replace(results[i], merged.output(static_cast<int>(i)));
+    }
+  }
+
+  // The node, or the contents of a region, on these values of the body.
+  static std::vector<ValueId> copy_into(Block& body, const Node& node,
+                                        const std::vector<ValueId>& inputs) {
+    if (node.op != &kRegion) {
+      const Value first = body.add_with_origin(*node.op, inputs, node.attributes, node.origin);
+      std::vector<ValueId> outputs;
+      for (size_t i = 0; i < node.types.size(); ++i) {
+        outputs.push_back(first.output(static_cast<int>(i)).id());
+      }
+      return outputs;
+    }
+    const Block& inner = *node.blocks[0];
+    std::map<ValueId, ValueId> values;
+    for (size_t i = 0; i < inputs.size(); ++i) values[inner.arguments()[i]] = inputs[i];
+    for (int32_t i = 0; i < static_cast<int32_t>(inner.size()); ++i) {
+      const Node& member = inner.node(i);
+      if (member.op == &kArgument) continue;
+      std::vector<ValueId> operands;
+      for (ValueId operand : member.operands) operands.push_back(values.at(operand));
+      const Value copy =
+          body.add_with_origin(*member.op, std::move(operands), member.attributes, member.origin);
+      for (size_t k = 0; k < member.types.size(); ++k) {
+        values[{i, static_cast<int32_t>(k)}] = copy.output(static_cast<int>(k)).id();
+      }
+    }
+    std::vector<ValueId> outputs;
+    for (const auto& result : inner.results()) outputs.push_back(values.at(result.value));
+    return outputs;
+  }
+
+  const Function& function_;
+  std::vector<int32_t> heights_;
+  std::vector<std::vector<int32_t>> groups_;
+  std::vector<int> group_of_;  // -1: stays alone
+};
+
+}  // namespace
+
+Pass side_by_side_pass() {
+  return {"side_by_side", [](const Function& function) { return Merger(function).run(); }};
+}
+
+}  // namespace adjoint::cuda

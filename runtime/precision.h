@@ -1,0 +1,34 @@
+// In what precision products and convolutions are computed: a pass over a function of f32.
+//
+//   auto half = apply_precision(*optimize(module.get_function("train")).function, Precision::bf16);
+//   Executable train(*half.function, device);
+//
+// Variables, results and all other ops stay what they are: with bf16, the operands of products and
+// convolutions, and of their gradients, are rounded to bf16, added up in f32, and the sums rounded
+// to bf16 once.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "graph/pass.h"
+
+namespace adjoint {
+
+enum class Precision {
+  f32,
+  tf32,  // operands rounded to 10 bits of mantissa inside the device's kernels: the device's
+         // option, and no change to the function
+  bf16,
+};
+std::string_view name(Precision precision);
+std::optional<Precision> precision_of(std::string_view name);
+
+// Pass "bf16_products": each matmul, conv2d, conv2d_input_grad and conv2d_filter_grad of f32 that
+// adds in f32 becomes one of bf16, between casts.
+Pass bf16_products_pass();
+
+// The function in this precision; equal operands are cast once.
+Pipeline::Result apply_precision(const Function& function, Precision precision);
+
+}  // namespace adjoint

@@ -1,0 +1,189 @@
+# The parts of a run; each is a function part_NAME, run from the programs' folder with its output going to the part's log.
+# It notes figures as it goes, so that those of a part that is cut short remain, and returns 0, 1, or 77 for skipped.
+# Sourced by run.sh.
+
+# figure NAME VALUE: a line of the report.
+figure() {
+  printf '%s\t%s\n' "$1" "$2" >>"$out/$part.figures"
+}
+
+# because TEXT: why the part failed or was skipped.
+because() {
+  echo "$1" | tee -a "$out/$part.reason"
+}
+
+skip() {
+  because "$1"
+  exit 77
+}
+
+# Ends the part where it cannot run: skipped without a GPU, failed where there is one that cannot be used.
+need_gpu() {
+  local why
+  why=$(why_no_gpu)
+  [[ $why != "no GPU"* ]] || skip "$why"
+  [[ -z $why ]] || { because "$why"; exit 1; }
+  need_libraries
+}
+
+need_libraries() {
+  { unpack_programs && find_libraries; } >"$out/$part.libraries" ||
+    { because "$(tail -n 1 "$out/$part.libraries")"; exit 1; }
+  cd "$bundle/programs" || exit 1   # the tests' data are below it
+}
+
+need_mnist() {
+  mnist=$bundle/mnist
+  [[ -d $mnist ]] || mnist=${ADJOINT_MNIST_DIR:-}
+  [[ -n $mnist ]] || skip "no MNIST in the bundle, and ADJOINT_MNIST_DIR is not set"
+}
+
+# ours COMMAND...: a program of the bundle.
+ours() {
+  echo "-- $*"
+  LD_LIBRARY_PATH=$library_path "$@"
+}
+
+# All GPU suites. A filter may leave some without cases, but not all.
+part_suites() {
+  local suite log code failed=() counts passed=0 bad=0 skipped=0
+  if is_double; then need_libraries; else need_gpu; fi
+  while read -r suite; do
+    log=$out/suites.$(basename "$suite").txt
+    ours "./$suite" --gtest_color=no --gtest_filter="$filter" >"$log" 2>&1
+    code=$?
+    cat "$log"
+    counts=($(count_cases "$log"))
+    passed=$((passed + counts[0])) bad=$((bad + counts[1])) skipped=$((skipped + counts[2]))
+    [[ $code == 0 ]] || failed+=("$(basename "$suite")")
+    figure "$(basename "$suite")" "${counts[0]} passed, ${counts[1]} failed, ${counts[2]} skipped, status $code"
+  done <"$bundle/suites"
+  figure passed "$passed"
+  figure failed "$bad"
+  figure skipped "$skipped"
+  [[ ${#failed[@]} == 0 ]] || { because "failed: ${failed[*]}"; return 1; }
+  [[ $passed != 0 ]] || { because "no case was run"; return 1; }
+}
+
+# Passed, failed and skipped cases in a log of GoogleTest's.
+count_cases() {
+  local word
+  for word in '      OK' ' FAILED ' ' SKIPPED'; do
+    grep -cE "^\[ $word \] .* \([0-9]+ ms\)$" "$1"
+  done
+}
+
+# Compute Sanitizer's four tools on a short choice of cases: each is some hundred times slower than the cases alone.
+part_sanitizers() {
+  local tool program cases='*softmax*:*matmul*:*conv2d*:*batch_norm*:*scatter*' failed=()
+  need_gpu
+  [[ $filter == '*' ]] || cases=$filter
+  program=$(find_sanitizer) || skip "no compute-sanitizer (it comes with the CUDA toolkit)"
+  for tool in memcheck racecheck initcheck synccheck; do
+    if ours "$program" --tool "$tool" --error-exitcode 9 "./$(grep gpu_forward_test "$bundle/suites")" --gtest_filter="$cases"; then
+      figure "$tool" passed
+    else
+      figure "$tool" "failed, status $?"
+      failed+=("$tool")
+    fi
+  done
+  [[ ${#failed[@]} == 0 ]] || { because "failed: ${failed[*]}"; return 1; }
+}
+
+find_sanitizer() {
+  local path
+  for path in "$(command -v compute-sanitizer)" {"${CUDA_HOME:-/usr/local/cuda}",/usr/local/cuda}/{bin,compute-sanitizer}/compute-sanitizer; do
+    [[ -x $path ]] && echo "$path" && return
+  done
+  return 1
+}
+
+# number KEY FILE: the last value of that key in a file of JSON lines.
+number() {
+  sed -n "s/.*\"$1\":\([-0-9.e]*\).*/\1/p" "$2" | tail -n 1
+}
+
+# train NAME ARGUMENTS...: a training whose report is results/NAME.jsonl.
+train() {
+  local name=$1
+  shift
+  if ! ours examples/mnist/mnist train --data "$mnist" --device cuda --report "$out/$name.jsonl" "$@" 2>&1 |
+    tee "$out/$name.txt"; then
+    because "$name: $(grep -v '^ *$' "$out/$name.txt" | tail -n 1)"
+    return 1
+  fi
+}
+
+# The reference recipe; PyTorch's mean over many seeds is 99.3 %.
+part_training() {
+  local seed accuracy result=0
+  need_gpu
+  need_mnist
+  for seed in 1 2 3; do
+    train "training.seed$seed" --seed "$seed" || { result=1; continue; }
+    accuracy=$(number test_accuracy "$out/training.seed$seed.jsonl")
+    figure "seed $seed, test accuracy in %" "$accuracy"
+    awk "BEGIN { exit !(${accuracy:-0} >= 99) }" || { because "seed $seed: ${accuracy:-no accuracy}, not 99 %"; result=1; }
+  done
+  return $result
+}
+
+# Twenty epochs, and one more before them that warms up. Seconds are of training alone.
+part_benchmarks() {
+  local precision result=0 file
+  need_gpu
+  need_mnist
+  for precision in f32 tf32 bf16; do
+    file=$out/benchmarks.$precision.jsonl
+    train "benchmarks.$precision" --precision "$precision" --epochs 21 || { result=1; continue; }
+    figure "$precision, seconds of 20 epochs" "$(epoch_seconds "$file" | awk '{ sum += $1 } END { print sum }')"
+    figure "$precision, seconds of the fastest epoch" "$(epoch_seconds "$file" | sort -g | head -n 1)"
+    figure "$precision, test accuracy in %" "$(number test_accuracy "$file")"
+  done
+  return $result
+}
+
+# The seconds of each epoch but the first.
+epoch_seconds() {
+  sed -n 's/^{"epoch":.*"seconds":\([-0-9.e]*\).*/\1/p' "$1" | tail -n +2
+}
+
+# The other systems on the same machine, with its own Python; the first of six epochs warms up.
+part_peers() {
+  local precision mode result=0
+  need_gpu
+  need_mnist
+  [[ -d $bundle/peers ]] || skip "the bundle was packed without --peers"
+  command -v python3 >/dev/null || skip "no python3"
+  for precision in fp32 tf32 bf16; do
+    for mode in eager compile cudagraph; do
+      peer "PyTorch $mode $precision" torch pytorch_mnist.py --device cuda --mode "$mode" --precision "$precision" || result=1
+    done
+  done
+  for precision in fp32 tf32; do
+    peer "JAX step $precision" jax jax_mnist.py --precision "$precision" || result=1
+    peer "JAX scan $precision" jax jax_mnist.py --precision "$precision" --scan || result=1
+  done
+  figure "JAX bf16" "not measured: its script has no such setting"
+  return $result
+}
+
+# peer NAME MODULE SCRIPT ARGUMENTS...
+peer() {
+  local name=$1 module=$2 script=$3 log=$out/peers.txt
+  shift 3
+  if ! python3 -c "import $module"; then
+    figure "$name" "not measured: no $module here"
+    return
+  fi
+  echo "-- $name"
+  if ! MNIST_DIR=$mnist timeout --kill-after=10 240 python3 "$bundle/peers/$script" --epochs 6 "$@" >"$log" 2>&1; then
+    cat "$log"
+    figure "$name" "failed: $(tail -n 1 "$log")"
+    because "failed: $name"
+    return 1
+  fi
+  cat "$log"
+  figure "$name, seconds of the fastest epoch" \
+    "$(sed -n 's/^epoch [0-9]*: \([0-9.]*\) s.*/\1/p' "$log" | tail -n +2 | sort -g | head -n 1)"
+}
