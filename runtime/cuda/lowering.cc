@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "graph/passes.h"
+#include "ops/elementwise.h"
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/part.h"
 #include "runtime/cuda/codegen/point.h"
@@ -16,6 +17,8 @@ namespace {
 bool is_static(const Type& type) { return type.shape.is_static(); }
 
 RegionRole region_role(const Node& node, std::span<const Type> operands) {
+  // By itself, so that what is fused with its operand or result may write the state.
+  if (node.op == &kCheckFinite) return RegionRole::none;
   if (node.op == &kConstant) return is_pointwise(node) ? RegionRole::absorbed : RegionRole::none;
   if (node.types.size() != 1 || !is_static(node.types[0]) ||
       !std::all_of(operands.begin(), operands.end(), is_static)) {

@@ -27,6 +27,16 @@ bool is_static(const Function& function, int32_t index) {
                      [&](ValueId operand) { return fixed(function.type(operand)); });
 }
 
+bool can_fail(const Node& node) {
+  if (node.op->traits.data_checked) return true;
+  return std::any_of(node.blocks.begin(), node.blocks.end(), [](const auto& block) {
+    for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
+      if (can_fail(block->node(i))) return true;
+    }
+    return false;
+  });
+}
+
 class Merger {
  public:
   explicit Merger(const Function& function) : function_(function) {
@@ -95,6 +105,8 @@ class Merger {
     if (!is_computed(function_.node(index)) || !is_static(function_, index)) return false;
     const KernelRequest request = make_request(function_, index);
     if (!can_generate(request)) return false;
+    // A kernel that can fail runs before the state is written: it must not wait for the updates.
+    if (can_fail(function_.node(index))) return false;
     int64_t bytes = 0;
     for (const TensorType& type : request.inputs) bytes += static_cast<int64_t>(type.byte_count());
     return heights_[index] == 0 || bytes <= kLargeBytes;
