@@ -19,7 +19,7 @@ namespace adjoint::cuda {
 struct DeviceOptions {
   int index = 0;
   bool deterministic = true;  // equal bits in every run on the same GPU; false: what is fastest
-  bool autotune = true;       // convolution algorithms are measured once; false: by heuristics
+  bool autotune = true;       // without effect so far: convolution algorithms are cuDNN's guess
   bool tf32 = false;          // products of 32-bit floats may round operands to 10 bits of mantissa
   // Where compiled kernels are kept between runs; empty: nowhere. Not set: in the user's cache.
   std::optional<std::filesystem::path> kernel_cache = {};

@@ -34,7 +34,7 @@ class Cudnn;     // runtime/cuda/api/cudnn.h
 
 struct Options {
   bool deterministic = true;  // equal bits in every run on the same GPU
-  bool autotune = true;       // convolution algorithms by measurement, not by heuristics
+  bool autotune = true;       // without effect so far: the first variant is taken
   bool tf32 = false;          // products of 32-bit floats may round them to 10 bits of mantissa
 };
 
@@ -75,8 +75,8 @@ struct KernelCall {
 };
 using PreparedKernel = std::function<void(const KernelCall&)>;
 
-// The source of one generated kernel. Its parameters are one `KernelPointers` (see
-// runtime/cuda/codegen/generated.h): inputs, outputs, workspace, status, guard, tickets.
+// The source of one generated kernel. Its parameters are one struct Pointers (see
+// runtime/cuda/codegen/generate.h): inputs, outputs, workspace, status, guard, tickets.
 struct GeneratedKernel {
   std::string name;    // of the function
   std::string source;  // its body and signature, without includes
@@ -93,9 +93,9 @@ struct KernelDef {
   GeneratedKernel (*generate)(const KernelRequest&) = nullptr;
   // Whether it obeys `guard`: only such kernels are given a variable to write.
   bool guarded = false;
-  // The variants among which measuring decides ("1" of "cudnn.conv2d#1"), the best guess first;
-  // null: there is one; empty: the library refuses the request, and another kernel has to do. A
-  // request says which in `variant`; none is the first.
+  // The variants among which measuring is to decide ("1" of "cudnn.conv2d#1"), the best guess
+  // first; null: there is one; empty: the library refuses the request, and another kernel has to
+  // do. A request says which in `variant`; none is the first.
   std::vector<std::string> (*variants)(const KernelRequest&, Context&) = nullptr;
 };
 

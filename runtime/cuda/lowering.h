@@ -6,7 +6,8 @@
 
 namespace adjoint::cuda {
 
-// The passes of runtime/patterns.h, decompose_missing, fusion, and dce between them.
+// The passes of runtime/patterns.h with dce between them, widen_missing, decompose_missing, fusion,
+// side_by_side.
 Pipeline lowering_pipeline(const KernelTable& kernels);
 
 }  // namespace adjoint::cuda

@@ -12,7 +12,7 @@ KernelFacts describe_generated(const KernelRequest& request, Context&) {
 }
 GeneratedKernel generate_kernel(const KernelRequest& request) { return generate(request).kernel; }
 
-// The ops that the generator knows, one for each split of a tensor included.
+// The ops that the generator knows.
 constexpr std::string_view kOps[] = {
     "abs",           "add",           "argmax",      "argmin",      "bernoulli",  "broadcast_to",
     "cast",          "check_finite",  "clamp",       "concat",      "cos",        "dim_size",

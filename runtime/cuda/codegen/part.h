@@ -43,6 +43,7 @@ class PartWriter {
   const std::string& code() const { return code_; }
   int64_t blocks() const { return blocks_; }
   bool reduces() const { return !reductions_.empty(); }
+  // Where its partial results end in the workspace; 0: it has none.
   size_t workspace_bytes() const { return workspace_bytes_; }
   double operations() const;
   // The stores (output, input) that go exactly where that input is read, if it is read only there.

@@ -129,15 +129,9 @@ std::string PointWriter::define(DType dtype, const std::string& expression) {
 }
 
 std::string PointWriter::load(ValueId id, const PointMap& map) {
-  Affine affine;
-  affine.strides.resize(space_.dims().size(), 0);
-  const std::vector<int64_t> strides = row_major_strides(dims(id));
-  for (size_t i = 0; i < map.size(); ++i) {
-    affine.offset += map[i].offset * strides[i];
-    if (map[i].axis >= 0) affine.strides[map[i].axis] += map[i].scale * strides[i];
-  }
   const std::string name = "x" + std::to_string(loads_.size());
-  loads_.push_back({input_of(id), body_.type(id).dtype, space_.add(std::move(affine)), name});
+  loads_.push_back(
+      {input_of(id), body_.type(id).dtype, add_address(row_major_strides(dims(id)), map), name});
   return name;
 }
 
@@ -178,14 +172,18 @@ std::string PointWriter::moved(const Node& node, const PointMap& map) {
   return value(from, source);
 }
 
-std::string PointWriter::address(const std::vector<int64_t>& strides, const PointMap& map) {
+int PointWriter::add_address(const std::vector<int64_t>& strides, const PointMap& map) {
   Affine affine;
   affine.strides.resize(space_.dims().size(), 0);
   for (size_t i = 0; i < map.size(); ++i) {
     affine.offset += map[i].offset * strides[i];
     if (map[i].axis >= 0) affine.strides[map[i].axis] += map[i].scale * strides[i];
   }
-  return "i" + std::to_string(space_.add(std::move(affine)));
+  return space_.add(std::move(affine));
+}
+
+std::string PointWriter::address(const std::vector<int64_t>& strides, const PointMap& map) {
+  return "i" + std::to_string(add_address(strides, map));
 }
 
 std::string PointWriter::coordinate(const AxisMap& map) { return address({1}, {map}); }

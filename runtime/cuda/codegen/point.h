@@ -71,6 +71,7 @@ class PointWriter {
 
   std::string define(DType dtype, const std::string& expression);
   std::string read(ValueId argument, const std::string& index);
+  int add_address(const std::vector<int64_t>& strides, const PointMap& map);
   std::string address(const std::vector<int64_t>& strides, const PointMap& map);
   std::string coordinate(const AxisMap& map);
   std::string operand(const Node& node, size_t index, const PointMap& map);
