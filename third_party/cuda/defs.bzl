@@ -7,6 +7,9 @@ def if_cuda(present, absent = []):
     """`present` where a CUDA toolkit is installed, `absent` elsewhere."""
     return present if CUDA_HOME else absent
 
+# For our own kernels: sums as the CPU has them; warnings are errors, and so are registers that spill.
+_KERNEL_FLAGS = ["-fmad=false", "--Werror=all-warnings", "-Xptxas=--warn-on-spills,--warning-as-error"]
+
 def _architecture_flags():
     flags = ["-gencode=arch=compute_{0},code=sm_{0}".format(a) for a in CUDA_ARCHITECTURES]
 
@@ -49,7 +52,7 @@ _cuda_objects = rule(
     },
 )
 
-def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_flags = [], testonly = False, **kwargs):
+def cuda_library(name, srcs, hdrs = [], deps = [], testonly = False, **kwargs):
     """An adjoint_library with .cu sources, compiled by nvcc, besides .cc ones."""
     if not CUDA_HOME:
         return
@@ -60,7 +63,7 @@ def cuda_library(name, srcs, hdrs = [], deps = [], nvcc_flags = [], testonly = F
             name = name + "_cu",
             srcs = cuda_sources,
             hdrs = hdrs,
-            flags = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra,-Wno-parentheses"] + _architecture_flags() + nvcc_flags,
+            flags = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-Wall,-Wextra,-Wno-parentheses"] + _architecture_flags() + _KERNEL_FLAGS,
             testonly = testonly,
             deps = deps,
         )
@@ -88,7 +91,6 @@ def gpu_library(name, srcs, hdrs = [], deps = [], gpu_deps = [], visibility = No
         name = name,
         srcs = srcs,
         hdrs = hdrs,
-        nvcc_flags = ["-fmad=false", "--Werror=all-warnings"],
         deps = deps + gpu_deps,
         visibility = visibility,
     )
