@@ -31,6 +31,8 @@ const std::vector<Axes>& all_axes() {
       {"ones", "[b,1]", {1}, false, "[b]"},
       {"to_empty", "[0,5]", {1}, false, "[0]"},
       {"long_row", "[b,1037]", {1}, false, "[b]"},
+      {"even_rows", "[b,24]", {1}, false, "[b]"},  // several elements make up 16 bytes
+      {"even_columns", "[b,24]", {0}, false, "[24]"},
   };
   return kAxes;
 }
@@ -165,6 +167,8 @@ Cases arg_cases() {
     add("rows", {"f32[b,10]", distinct()}, 1, false, "i64[b]");
     add("columns", {"f32[b,10]", distinct()}, 0, true, "i64[1,10]");
     add("middle", {"f32[b,4,3]", distinct()}, -2, false, "i64[b,3]");
+    add("even_rows", {"f32[b,24]", distinct()}, 1, false, "i64[b]");
+    add("even_columns", {"f32[b,24]", distinct()}, 0, false, "i64[24]");
     add("ties", {"f32[b,8]", ties}, -1, false, "i64[b]");
     add("specials", {"f32[13,b]", specials()}, 1, false, "i64[13]");
     add("one", {"f32[b,1]"}, 1, false, "i64[b]");

@@ -53,6 +53,11 @@ Cases region_cases() {
                   {"f32[b,5]", "f32[b,5]"}),
       region_case("column_sums", {{"f32[b,7]"}, {"f32[b,7]"}},
                   [](const Build& b) -> Values { return {sum(b[0] * b[1], {0})}; }, {"f32[7]"}),
+      region_case("even_column_sums", {{"f32[b,24]"}, {"f32[b,24]"}},
+                  [](const Build& b) -> Values {
+                    return {sum(b[0] * b[1], {0}), sum(b[0], {0})};
+                  },
+                  {"f32[24]", "f32[24]"}),
       region_case("mean_of_all", {{"f32[b,2,7]"}},
                   [](const Build& b) -> Values { return {mean(square(b[0]))}; }, {"f32[]"}),
       region_case("condition", {{"bool[b,5]", booleans()}, {"f32[b,5]"}, {"f32[5]"}},

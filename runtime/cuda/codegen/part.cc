@@ -120,32 +120,35 @@ void PartWriter::finish(size_t workspace_offset) {
   code_ += "}\n";
 }
 
-// --- Elementwise -------------------------------------------------------------------------------
+// --- Several elements at a time ----------------------------------------------------------------
 
-// Whether an address goes up by one element for each step along the innermost axis, from multiples
-// of `size` on.
+// Whether an address goes up by one element for each step along the packed axis, from multiples of
+// `size` on.
 bool PartWriter::packs(int affine, int size) const {
   const Affine& a = space_.affine(affine);
-  if (a.strides.empty() || a.strides.back() != 1 || a.offset % size != 0) return false;
-  return std::all_of(a.strides.begin(), a.strides.end() - 1,
-                     [&](int64_t stride) { return stride % size == 0; });
+  if (packed_ >= a.strides.size() || a.strides[packed_] != 1 || a.offset % size != 0) return false;
+  for (size_t i = 0; i < a.strides.size(); ++i) {
+    if (i != packed_ && a.strides[i] % size != 0) return false;
+  }
+  return true;
 }
 
-// How many elements a thread computes: as many as 16 bytes hold of the largest type in use.
-int PartWriter::pack_size() const {
-  if (space_.kept().empty()) return 1;
-  size_t largest = 1;
+// How many elements along an axis of this size a thread takes at once: as many as 16 bytes hold of
+// the largest type in use.
+int PartWriter::pack_size(int64_t extent) const {
+  size_t largest = 0;
   for (const Store& store : stores_) largest = std::max(largest, size_of(store.dtype));
   for (const PointWriter::Load& load : point_.loads()) {
     if (packs(load.affine, 1)) largest = std::max(largest, size_of(load.dtype));
   }
-  int size = static_cast<int>(std::min<size_t>(16 / largest, 8));
-  auto fits = [&] {
-    return space_.kept().back() % size == 0 &&
+  if (largest == 0) return 1;
+  auto fits = [&](int size) {
+    return extent % size == 0 &&
            std::all_of(stores_.begin(), stores_.end(),
                        [&](const Store& store) { return packs(store.affine, size); });
   };
-  while (size > 1 && !fits()) size /= 2;
+  int size = static_cast<int>(std::min<size_t>(16 / largest, 8));
+  while (size > 1 && !fits(size)) size /= 2;
   return size;
 }
 
@@ -168,7 +171,7 @@ void PartWriter::coordinates(const std::string& index, const std::vector<int64_t
   }
 }
 
-// The address as an expression of the coordinates; `inner` is added to the innermost kept one.
+// The address as an expression of the coordinates; `inner` is added to the packed one.
 std::string PartWriter::address(int affine, const std::string& inner) const {
   const Affine& a = space_.affine(affine);
   const size_t kept = space_.kept().size();
@@ -176,23 +179,17 @@ std::string PartWriter::address(int affine, const std::string& inner) const {
   for (size_t i = 0; i < a.strides.size(); ++i) {
     if (a.strides[i] == 0) continue;
     const std::string name = i < kept ? "c" + std::to_string(i) : "k" + std::to_string(i - kept);
-    const bool moves = !inner.empty() && i + 1 == kept;
+    const bool moves = !inner.empty() && i == packed_;
     result += " + " + (moves ? "(" + name + " + " + inner + ")" : name);
     if (a.strides[i] != 1) result += " * " + text(a.strides[i]);
   }
   return result;
 }
 
-void PartWriter::write_elementwise() {
-  const int pack = pack_size();
-  const int64_t groups = space_.kept_count() / pack;
-  blocks_ = (groups + kThreads - 1) / kThreads;
-  const std::string type = index_type();
-  line("const " + type + " group = static_cast<" + type + ">(block) * " + std::to_string(kThreads) +
-       " + static_cast<int>(threadIdx.x);");
-  line("if (group >= " + text(groups) + ") return;");
-  coordinates("group", space_.kept(), "c", pack);
-  const std::string size = std::to_string(pack);
+// Loads a pack, computes each of its elements `v`, adds it to the reductions by `accumulate(i)`,
+// and stores the pack.
+void PartWriter::write_elements(int pack, const std::function<std::string(size_t)>& accumulate) {
+  const std::string size = std::to_string(pack), type = index_type();
   for (const PointWriter::Load& load : point_.loads()) {
     if (pack == 1 || !packs(load.affine, pack)) continue;
     line("const auto " + load.name + "_pack = load_pack<" + size + ">(elements<" +
@@ -223,6 +220,7 @@ void PartWriter::write_elementwise() {
     line("  y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
          store.value + ");");
   }
+  for (size_t i = 0; i < reductions_.size(); ++i) line("  " + accumulate(i));
   line("}");
   for (const Store& store : stores_) {
     const std::string output = std::to_string(store.output);
@@ -231,18 +229,38 @@ void PartWriter::write_elementwise() {
   }
 }
 
+// --- Elementwise -------------------------------------------------------------------------------
+
+void PartWriter::write_elementwise() {
+  packed_ = space_.kept().size() - 1;  // of a scalar: none
+  const int pack = space_.kept().empty() ? 1 : pack_size(space_.kept().back());
+  const int64_t groups = space_.kept_count() / pack;
+  blocks_ = (groups + kThreads - 1) / kThreads;
+  const std::string type = index_type();
+  line("const " + type + " group = static_cast<" + type + ">(block) * " + std::to_string(kThreads) +
+       " + static_cast<int>(threadIdx.x);");
+  line("if (group >= " + text(groups) + ") return;");
+  coordinates("group", space_.kept(), "c", pack);
+  write_elements(pack, {});
+}
+
 // --- Reductions --------------------------------------------------------------------------------
 
-PartWriter::Layout PartWriter::layout() const {
-  const int64_t results = space_.kept_count(), elements = space_.reduced_count();
+// Also chooses the packed axis: of the elements that are added up, or of the results.
+PartWriter::Layout PartWriter::layout() {
   constexpr int64_t kWantedBlocks = 512;  // enough for a large GPU
   constexpr int64_t kLeastSteps = 8;      // elements that a thread should at least add up
   int innermost = static_cast<int>(space_.dims().size()) - 1;
   while (innermost > 0 && space_.dims()[innermost] == 1) --innermost;
-  Layout layout;
-  layout.rows =
-      space_.kept().empty() || (innermost >= 0 && space_.is_reduced(innermost) && elements > 1);
-  if (layout.rows) {
+  const bool rows = space_.kept().empty() ||
+                    (innermost >= 0 && space_.is_reduced(innermost) && space_.reduced_count() > 1);
+  const std::vector<int64_t>& inner = rows ? space_.reduced() : space_.kept();
+  packed_ = space_.kept().size() + (rows ? space_.reduced().size() : 0) - 1;
+  Layout layout{.rows = rows};
+  if (!inner.empty()) layout.pack = pack_size(inner.back());
+  const int64_t results = space_.kept_count() / layout.packed_results();
+  const int64_t elements = space_.reduced_count() / layout.packed_elements();
+  if (rows) {
     layout.along = static_cast<int>(rounded_up_power(elements, kThreads));
     layout.across = kThreads / layout.along;
   } else {
@@ -261,40 +279,31 @@ void PartWriter::write_reduction() {
   blocks_ = l.tiles * l.splits;
   const std::string type = index_type(), across = std::to_string(l.across),
                     along = std::to_string(l.along);
+  const std::string results = std::to_string(l.packed_results());
+  const std::string groups = text(space_.reduced_count() / l.packed_elements());
   line("const int thread = static_cast<int>(threadIdx.x);");
   line("const int a = thread " + (l.rows ? "/ " + along : "% " + across) + ";  // across");
   line("const int b = thread " + (l.rows ? "% " + along : "/ " + across) + ";  // along");
   line("const int split = block / " + text(l.tiles) + ";");
-  line("const " + type + " result = static_cast<" + type + ">(block % " + text(l.tiles) + ") * " +
+  line("const " + type + " group = static_cast<" + type + ">(block % " + text(l.tiles) + ") * " +
        across + " + a;");
+  line("const " + type + " result = group * " + results + ";");
   for (size_t i = 0; i < reductions_.size(); ++i) {
-    line(reductions_[i].accumulator + " r" + std::to_string(i) + ";");
+    line(reductions_[i].accumulator + " r" + std::to_string(i) + "[" + results + "];");
   }
   line("if (result < " + text(space_.kept_count()) + ") {");
-  coordinates("result", space_.kept(), "c", 1);
+  coordinates("group", space_.kept(), "c", l.packed_results());
   line("const " + type + " begin = static_cast<" + type + ">(split) * " + text(l.chunk) + ";");
   line("const " + type + " past = begin + " + text(l.chunk) + ";");
-  line("const " + type + " end = past < " + text(space_.reduced_count()) +
-       " ? past : " + text(space_.reduced_count()) + ";");
+  line("const " + type + " end = past < " + groups + " ? past : " + groups + ";");
   line("for (" + type + " k = begin + b; k < end; k += " + along + ") {");
-  coordinates("k", space_.reduced(), "k", 1);
-  for (int i = 0; i < space_.affine_count(); ++i) {
-    line("[[maybe_unused]] const " + type + " i" + std::to_string(i) + " = " + address(i, "") +
-         ";");
-  }
-  for (const PointWriter::Load& load : point_.loads()) {
-    line("const " + compute_name(load.dtype) + " " + load.name + " = load<" +
-         type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) + "], i" +
-         std::to_string(load.affine) + ");");
-  }
-  for (const std::string& computed : point_.lines()) line(computed);
-  for (const Store& store : stores_) {
-    line("store<" + type_name(store.dtype) + ">(p.out[" + std::to_string(store.output) + "], i" +
-         std::to_string(store.affine) + ", " + store.value + ");");
-  }
-  for (size_t i = 0; i < reductions_.size(); ++i) {
-    line("r" + std::to_string(i) + ".add(" + reductions_[i].value + ", k);");
-  }
+  coordinates("k", space_.reduced(), "k", l.packed_elements());
+  const bool elements = l.packed_elements() > 1;
+  const std::string place = elements ? "k * " + std::to_string(l.pack) + " + v" : "k";
+  const std::string own = l.packed_results() > 1 ? "[v]" : "[0]";
+  write_elements(l.pack, [&](size_t i) {
+    return "r" + std::to_string(i) + own + ".add(" + reductions_[i].value + ", " + place + ");";
+  });
   line("}");
   line("}");
   write_results(l);
@@ -304,7 +313,7 @@ void PartWriter::write_reduction() {
 void PartWriter::write_results(const Layout& l) {
   const std::string results = text(space_.kept_count()), type = index_type();
   const std::string count = text(space_.reduced_count());
-  auto name = [](size_t i) { return "r" + std::to_string(i); };
+  auto name = [](size_t i) { return "r" + std::to_string(i) + "[v]"; };
   auto partial = [&](size_t i) {
     return "partial<" + reductions_[i].accumulator + ">(p.workspace, " +
            std::to_string(reductions_[i].offset) + ")";
@@ -314,13 +323,17 @@ void PartWriter::write_results(const Layout& l) {
     return "store<" + type_name(reduction.dtype) + ">(p.out[" + std::to_string(reduction.output) +
            "], " + place + ", " + accumulator + ".result(" + count + "));";
   };
+  const std::string each = "for (int v = 0; v < " + std::to_string(l.packed_results()) + "; ++v) ";
+  code_ += "#pragma unroll\n";
+  line(each + "{");
   for (size_t i = 0; i < reductions_.size(); ++i) {
-    line(name(i) + " = join_threads(" + name(i) + ", a, b, " + std::to_string(l.across) + ", " +
-         std::to_string(l.along) + ");");
+    line("  " + name(i) + " = join_threads(" + name(i) + ", a, b, " + std::to_string(l.across) +
+         ", " + std::to_string(l.along) + ");");
   }
-  const std::string first = "if (b == 0 && result < " + results + ") ";
+  line("}");
+  const std::string first = "if (b == 0 && result < " + results + ") " + each;
   if (l.splits == 1) {
-    for (size_t i = 0; i < reductions_.size(); ++i) line(first + store(i, name(i), "result"));
+    for (size_t i = 0; i < reductions_.size(); ++i) line(first + store(i, name(i), "result + v"));
     return;
   }
   size_t offset = reductions_[0].offset;
@@ -330,7 +343,7 @@ void PartWriter::write_results(const Layout& l) {
   }
   workspace_bytes_ = offset;  // absolute: the end of this part's partial results
   for (size_t i = 0; i < reductions_.size(); ++i) {
-    line(first + partial(i) + "[split * " + results + " + result] = " + name(i) + ";");
+    line(first + partial(i) + "[split * " + results + " + result + v] = " + name(i) + ";");
   }
   line("if (!is_last_block(p.tickets + " + std::to_string(number_) + ", " + text(blocks_) +
        ", shared_memory<int>(1))) return;");

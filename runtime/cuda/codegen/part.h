@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,33 +66,38 @@ class PartWriter {
     std::string value;
     size_t offset = 0;  // of the partial results in the workspace
   };
-  // How a reduction's threads are laid out.
+  // How a reduction's threads are laid out. Each takes a pack at a time: of the elements that make
+  // up one result where rows are added up, of results elsewhere.
   struct Layout {
-    int across = 1;      // results of a block
-    int along = 1;       // threads for each of them
     bool rows = false;   // neighbouring threads go along, not across
+    int pack = 1;        // elements of one
+    int across = 1;      // packs of results of a block
+    int along = 1;       // threads for each of them
     int64_t tiles = 1;   // blocks across
     int64_t splits = 1;  // blocks along
-    int64_t chunk = 1;   // elements for each of them
+    int64_t chunk = 1;   // packs of elements for each of them
+    int packed_results() const { return rows ? 1 : pack; }
+    int packed_elements() const { return rows ? pack : 1; }
   };
 
   std::string index_type() const { return space_.is_large() ? "int64_t" : "int"; }
-  int pack_size() const;
+  int pack_size(int64_t extent) const;
   bool packs(int affine, int size) const;
+  void write_elements(int pack, const std::function<std::string(size_t)>& accumulate);
   void write_elementwise();
   void write_reduction();
-  Layout layout() const;
+  Layout layout();
   void write_results(const Layout& layout);
   void coordinates(const std::string& index, const std::vector<int64_t>& sizes,
                    const std::string& prefix, int pack);
   std::string address(int affine, const std::string& inner) const;
-  void addresses(bool per_element);
   void line(const std::string& text) { code_ += "  " + text + "\n"; }
 
   const Block& body_;
   int number_;
   Space space_;
   PointWriter point_;
+  size_t packed_ = 0;  // the axis, kept ones first, along which packs lie
   std::vector<Store> stores_;
   std::vector<Reduction> reductions_;
   std::string code_;
