@@ -7,6 +7,7 @@
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/part.h"
 #include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/reduction_tails.h"
 #include "runtime/cuda/side_by_side.h"
 #include "runtime/fusion.h"
 #include "runtime/patterns.h"
@@ -48,6 +49,7 @@ Pipeline lowering_pipeline(const KernelTable& kernels) {
       .add(widen_missing_pass(has_kernel))
       .add(decompose_missing_pass(has_kernel))
       .add(fusion_pass({.role = region_role, .reads_in_place = reads_in_place}))
+      .add(reduction_tails_pass())
       .add(side_by_side_pass());
   return pipeline;
 }

@@ -39,16 +39,34 @@ uint64_t hash_of(const std::string& text) {
 
 std::string text(int64_t value) { return std::to_string(value); }
 
+// What a part of a kernel goes over: an index space and the axes that it adds up.
+struct Key {
+  std::vector<int64_t> dims;
+  std::vector<int> axes;
+  bool operator==(const Key&) const = default;
+};
+
+// Of a value that is elementwise, a reduction, or a tail.
+Key key_of(const Block& body, ValueId value) {
+  const Node& node = body.node(value);
+  ReductionInfo info = reduction_info(body, node);
+  if (!info.accumulator.empty()) {
+    return {body.type(node.operands[0]).shape.static_dims(), std::move(info.axes)};
+  }
+  const std::vector<ValueId> reductions = reductions_below(body, value);
+  if (!reductions.empty()) return key_of(body, reductions[0]);
+  return {body.type(value).shape.static_dims(), {}};
+}
+
 class KernelWriter {
  public:
   KernelWriter(const KernelRequest& request, const Block& body) : request_(request), body_(body) {}
 
   Generated write() {
-    // Reductions first: elementwise outputs join one over the same space.
+    // Reductions and tails first: elementwise outputs join one over the same space.
     for (const bool reductions : {true, false}) {
       for (size_t i = 0; i < body_.results().size(); ++i) {
-        const Node& node = body_.node(body_.results()[i].value);
-        const bool reduces = !reduction_info(body_, node).accumulator.empty();
+        const bool reduces = !key_of(body_, body_.results()[i].value).axes.empty();
         if (reduces == reductions) add_output(static_cast<int>(i));
       }
     }
@@ -85,22 +103,9 @@ class KernelWriter {
   }
 
  private:
-  struct Key {
-    std::vector<int64_t> dims;
-    std::vector<int> axes;
-    bool operator==(const Key&) const = default;
-  };
-
-  Key key_of(ValueId value) const {
-    const Node& node = body_.node(value);
-    ReductionInfo info = reduction_info(body_, node);
-    if (info.accumulator.empty()) return {body_.type(value).shape.static_dims(), {}};
-    return {body_.type(node.operands[0]).shape.static_dims(), std::move(info.axes)};
-  }
-
   void add_output(int output) {
     const ValueId value = body_.results()[output].value;
-    const Key key = key_of(value);
+    const Key key = key_of(body_, value);
     for (size_t i = 0; i < keys_.size(); ++i) {
       const bool fits = keys_[i] == key || (key.axes.empty() && keys_[i].dims == key.dims);
       if (fits) return parts_[i]->add_output(output, value);
@@ -141,7 +146,7 @@ class KernelWriter {
     std::vector<bool> free(request_.inputs.size(), false);
     for (const auto& part : parts_) {
       facts.flops += part->operations();
-      for (int input : part->point().free_reads()) free[input] = true;
+      for (int input : part->free_reads()) free[input] = true;
     }
     // What is gathered is as much as comes out.
     double largest = bytes;
@@ -162,21 +167,13 @@ class KernelWriter {
     for (const auto& part : parts_) {
       for (const auto& [output, input] : part->in_place()) {
         const bool shared = std::any_of(parts_.begin(), parts_.end(), [&](const auto& other) {
-          return other != part && reads(*other, input);
+          return other != part && other->reads(input);
         });
         if (!shared) pairs.emplace_back(output, input);
       }
     }
     return pairs;
   }
-  static bool reads(const PartWriter& part, int input) {
-    const auto& free = part.point().free_reads();
-    const auto& loads = part.point().loads();
-    return std::find(free.begin(), free.end(), input) != free.end() ||
-           std::any_of(loads.begin(), loads.end(),
-                       [&](const PointWriter::Load& load) { return load.input == input; });
-  }
-
   const KernelRequest& request_;
   const Block& body_;
   std::vector<Key> keys_;
@@ -192,26 +189,47 @@ bool is_static(const Block& block) {
   return true;
 }
 
-bool can_generate(const Block& body) {
-  if (!is_static(body)) return false;
-  std::vector<bool> is_result(body.size(), false), is_used(body.size(), false);
-  for (const auto& result : body.results()) is_result[result.value.node] = true;
+// Tails are elementwise over the shape of the reductions' results, and those of one part have one
+// shape.
+bool tails_fit(const Block& body) {
+  const std::vector<bool> is_tail = find_tails(body);
+  std::vector<std::pair<Key, Shape>> shapes;
   for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
+    if (!is_tail[i]) continue;
     const Node& node = body.node(i);
-    for (ValueId operand : node.operands) is_used[operand.node] = true;
-    if (node.op != &kArgument && !is_generated(body, node)) return false;
+    if (!node.op->traits.elementwise || !reduction_info(body, node).accumulator.empty()) {
+      return false;
+    }
+    const Key key = key_of(body, {i, 0});
+    for (ValueId reduction : reductions_below(body, {i, 0})) {
+      if (key_of(body, reduction) != key) return false;
+    }
+    for (ValueId operand : node.operands) {
+      const bool computed =
+          is_tail[operand.node] || !reduction_info(body, body.node(operand)).accumulator.empty();
+      if (computed && body.type(operand).shape != node.types[0].shape) return false;
+    }
+    for (const auto& [other, shape] : shapes) {
+      if (other == key && shape != node.types[0].shape) return false;
+    }
+    shapes.emplace_back(key, node.types[0].shape);
   }
-  for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
-    const bool reduces = !reduction_info(body, body.node(i)).accumulator.empty();
-    if (reduces && (is_used[i] || !is_result[i])) return false;
-  }
-  return body.results().size() <= static_cast<size_t>(kTickets);
+  return true;
 }
 
 }  // namespace
 
 bool is_generated(const Block& block, const Node& node) {
   return is_pointwise(block, node) || !reduction_info(block, node).accumulator.empty();
+}
+
+bool can_generate(const Block& body) {
+  if (!is_static(body) || body.results().size() > static_cast<size_t>(kTickets)) return false;
+  for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
+    const Node& node = body.node(i);
+    if (node.op != &kArgument && !is_generated(body, node)) return false;
+  }
+  return tails_fit(body);
 }
 
 bool can_generate(const KernelRequest& request) { return can_generate(*body_of(request)); }

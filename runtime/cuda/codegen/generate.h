@@ -24,6 +24,7 @@ struct Generated {
 
 // Whether every node of the region's body is in reach of the generator.
 bool can_generate(const KernelRequest& request);
+bool can_generate(const Block& body);
 // Throws PlanError where it cannot.
 Generated generate(const KernelRequest& request);
 

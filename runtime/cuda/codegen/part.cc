@@ -3,22 +3,10 @@
 #include <algorithm>
 #include <set>
 
-#include "ops/reduce.h"
-#include "ops/shape.h"
 #include "runtime/cuda/codegen/scalar_ops.h"
 
 namespace adjoint::cuda {
 namespace {
-
-// The axes of `from` that sum_to adds up to reach `to`.
-std::vector<int> summed_axes(const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
-  std::vector<int> axes;
-  const size_t added = from.size() - to.size();
-  for (size_t i = 0; i < from.size(); ++i) {
-    if (i < added || (to[i - added] == 1 && from[i] != 1)) axes.push_back(static_cast<int>(i));
-  }
-  return axes;
-}
 
 size_t accumulator_bytes(const std::string& kind, DType dtype) {
   const size_t value = std::max<size_t>(size_of(dtype), is_float(dtype) ? 4 : 1);
@@ -37,78 +25,126 @@ int64_t rounded_up_power(int64_t value, int64_t limit) {
 
 std::string text(int64_t value) { return integer_text(value); }
 
-}  // namespace
-
-ReductionInfo reduction_info(const Block& body, const Node& node) {
-  if (node.operands.empty()) return {};
-  return reduction_info(node, body.type(node.operands[0]));
+// An address as an expression of the coordinates; `inner` is added to that of axis `packed`.
+std::string affine_text(const Space& space, int affine, size_t packed, const std::string& inner) {
+  const Affine& a = space.affine(affine);
+  const size_t kept = space.kept().size();
+  std::string result = text(a.offset);
+  for (size_t i = 0; i < a.strides.size(); ++i) {
+    if (a.strides[i] == 0) continue;
+    const std::string name = i < kept ? "c" + std::to_string(i) : "k" + std::to_string(i - kept);
+    const bool moves = !inner.empty() && i == packed;
+    result += " + " + (moves ? "(" + name + " + " + inner + ")" : name);
+    if (a.strides[i] != 1) result += " * " + text(a.strides[i]);
+  }
+  return result;
 }
 
-ReductionInfo reduction_info(const Node& node, const Type& from) {
-  static constexpr std::pair<const OpDef*, const char*> kOps[] = {{&kSum, "Sum"},
-                                                                  {&kMean, "Mean"},
-                                                                  {&kMax, "Max"},
-                                                                  {&kMin, "Min"},
-                                                                  {&kProd, "Prod"},
-                                                                  {&kVariance, "Variance"},
-                                                                  {&kLogsumexp, "Logsumexp"}};
-  if (node.op == &kSumTo) {
-    return {summed_axes(from.shape.static_dims(), node.types[0].shape.static_dims()), "Sum"};
+}  // namespace
+
+PartWriter::Store PartWriter::make_store(int output, ValueId value, const Block& body, Space& space,
+                                         PointWriter& point) {
+  const PointMap map = identity_map(space.dims());
+  Affine place{0, row_major_strides(space.dims())};
+  for (size_t i = 0; i < map.size(); ++i) {
+    if (map[i].axis < 0) place.strides[i] = 0;  // as loads do for axes of size 1
   }
-  if (node.op == &kArgmax || node.op == &kArgmin) {
-    const auto& attributes = node.attributes.get<ArgReduceAttributes>();
-    return {{static_cast<int>(attributes.axis)}, node.op == &kArgmax ? "Argmax" : "Argmin"};
-  }
-  for (const auto& [op, name] : kOps) {
-    if (node.op != op) continue;
-    return {reduced_axes(node.attributes.get<ReduceAttributes>(), from.shape.rank()), name};
-  }
-  return {};
+  const std::string name = point.value(value, map);
+  return {output, body.type(value).dtype, name, space.add(std::move(place))};
 }
 
 void PartWriter::add_output(int output, ValueId value) {
+  if (!reduction_info(body_, body_.node(value)).accumulator.empty()) {
+    reductions_[add_reduction(value)].output = output;
+  } else if (!reductions_below(body_, value).empty()) {
+    add_tail(output, value);
+  } else {
+    stores_.push_back(make_store(output, value, body_, space_, point_));
+  }
+}
+
+int PartWriter::add_reduction(ValueId value) {
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    if (reductions_[i].value == value) return static_cast<int>(i);
+  }
   const Node& node = body_.node(value);
   const ReductionInfo info = reduction_info(body_, node);
-  const PointMap map = identity_map(space_.dims());
-  if (info.accumulator.empty()) {
-    const DType dtype = body_.type(value).dtype;
-    Affine place{0, row_major_strides(space_.dims())};
-    for (size_t i = 0; i < map.size(); ++i) {
-      if (map[i].axis < 0) place.strides[i] = 0;  // as loads do for axes of size 1
-    }
-    stores_.push_back({output, dtype, point_.value(value, map), space_.add(std::move(place))});
-    return;
-  }
   const DType dtype = body_.type(node.operands[0]).dtype;
-  reductions_.push_back(
-      {output, node.types[0].dtype, info.accumulator + "<" + compute_name(dtype) + ">",
-       accumulator_bytes(info.accumulator, dtype), point_.value(node.operands[0], map)});
+  reductions_.push_back({.value = value,
+                         .dtype = node.types[0].dtype,
+                         .accumulator = info.accumulator + "<" + compute_name(dtype) + ">",
+                         .bytes = accumulator_bytes(info.accumulator, dtype),
+                         .element = point_.value(node.operands[0], identity_map(space_.dims()))});
+  return static_cast<int>(reductions_.size()) - 1;
+}
+
+void PartWriter::add_tail(int output, ValueId value) {
+  const std::vector<int64_t> dims = body_.type(value).shape.static_dims();
+  if (!tail_) tail_ = std::make_unique<Tail>(body_, dims);
+  for (ValueId reduction : reductions_below(body_, value)) {
+    const std::string name = "m" + std::to_string(add_reduction(reduction));
+    tail_->point.give(reduction, identity_map(dims), name);
+  }
+  tail_->stores.push_back(make_store(output, value, body_, tail_->space, tail_->point));
 }
 
 double PartWriter::operations() const {
-  const double count = static_cast<double>(space_.kept_count()) * space_.reduced_count();
-  return count * (point_.operations() + static_cast<double>(reductions_.size()));
+  const auto results = static_cast<double>(space_.kept_count());
+  return results * (static_cast<double>(space_.reduced_count()) *
+                        (point_.operations() + static_cast<double>(reductions_.size())) +
+                    (tail_ ? tail_->point.operations() : 0));
+}
+
+std::vector<int> PartWriter::free_reads() const {
+  std::vector<int> inputs = point_.free_reads();
+  if (tail_) {
+    inputs.insert(inputs.end(), tail_->point.free_reads().begin(), tail_->point.free_reads().end());
+  }
+  return inputs;
+}
+
+bool PartWriter::reads(int input) const {
+  auto loads = [input](const PointWriter& point) {
+    return std::any_of(point.loads().begin(), point.loads().end(),
+                       [&](const PointWriter::Load& load) { return load.input == input; });
+  };
+  const std::vector<int> free = free_reads();
+  return std::find(free.begin(), free.end(), input) != free.end() || loads(point_) ||
+         (tail_ && loads(tail_->point));
 }
 
 std::vector<std::pair<int, int>> PartWriter::in_place() const {
   std::vector<std::pair<int, int>> pairs;
-  for (const Store& store : stores_) {
-    std::set<int> good, bad(point_.free_reads().begin(), point_.free_reads().end());
-    for (const PointWriter::Load& load : point_.loads()) {
-      const bool same = load.affine == store.affine && size_of(load.dtype) == size_of(store.dtype);
-      (same ? good : bad).insert(load.input);
+  const std::vector<int> free = free_reads();
+  // `other`: what else reads inputs, at another time.
+  auto collect = [&](const std::vector<Store>& stores, const PointWriter& point,
+                     const PointWriter* other) {
+    for (const Store& store : stores) {
+      std::set<int> good, bad(free.begin(), free.end());
+      for (const PointWriter::Load& load : point.loads()) {
+        const bool same =
+            load.affine == store.affine && size_of(load.dtype) == size_of(store.dtype);
+        (same ? good : bad).insert(load.input);
+      }
+      for (size_t i = 0; other != nullptr && i < other->loads().size(); ++i) {
+        bad.insert(other->loads()[i].input);
+      }
+      for (int input : good) {
+        if (!bad.contains(input)) pairs.emplace_back(store.output, input);
+      }
     }
-    for (int input : good) {
-      if (!bad.contains(input)) pairs.emplace_back(store.output, input);
-    }
-  }
+  };
+  collect(stores_, point_, tail_ ? &tail_->point : nullptr);
+  if (tail_) collect(tail_->stores, tail_->point, &point_);
   return pairs;
 }
 
 void PartWriter::finish(size_t workspace_offset) {
   space_.collapse();
-  code_ = "__device__ inline void part" + std::to_string(number_) +
-          "(const Pointers& p, const int block) {\n";
+  if (tail_) tail_->space.collapse();
+  if (reduces()) write_finish();
+  code_ += "__device__ inline void part" + std::to_string(number_) +
+           "(const Pointers& p, const int block) {\n";
   if (space_.kept_count() == 0 || (!reduces() && space_.reduced_count() == 0)) {
     blocks_ = 0;
   } else if (reduces()) {
@@ -171,25 +207,35 @@ void PartWriter::coordinates(const std::string& index, const std::vector<int64_t
   }
 }
 
-// The address as an expression of the coordinates; `inner` is added to the packed one.
 std::string PartWriter::address(int affine, const std::string& inner) const {
-  const Affine& a = space_.affine(affine);
-  const size_t kept = space_.kept().size();
-  std::string result = text(a.offset);
-  for (size_t i = 0; i < a.strides.size(); ++i) {
-    if (a.strides[i] == 0) continue;
-    const std::string name = i < kept ? "c" + std::to_string(i) : "k" + std::to_string(i - kept);
-    const bool moves = !inner.empty() && i == packed_;
-    result += " + " + (moves ? "(" + name + " + " + inner + ")" : name);
-    if (a.strides[i] != 1) result += " * " + text(a.strides[i]);
+  return affine_text(space_, affine, packed_, inner);
+}
+
+// The code of one point: addresses, loads (from packs that are loaded already, or single) and what
+// is computed of them.
+void PartWriter::write_point(const Space& space, const PointWriter& point,
+                             const std::function<std::string(int)>& address,
+                             const std::function<bool(const PointWriter::Load&)>& is_loaded) {
+  for (int i = 0; i < space.affine_count(); ++i) {
+    line("  [[maybe_unused]] const " + index_type() + " i" + std::to_string(i) + " = " +
+         address(i) + ";");
   }
-  return result;
+  for (const PointWriter::Load& load : point.loads()) {
+    const std::string variable = "  const " + compute_name(load.dtype) + " " + load.name + " = ";
+    if (is_loaded(load)) {
+      line(variable + "widen(" + load.name + "_pack[v]);");
+    } else {
+      line(variable + "load<" + type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) +
+           "], i" + std::to_string(load.affine) + ");");
+    }
+  }
+  for (const std::string& computed : point.lines()) line("  " + computed);
 }
 
 // Loads a pack, computes each of its elements `v`, adds it to the reductions by `accumulate(i)`,
 // and stores the pack.
 void PartWriter::write_elements(int pack, const std::function<std::string(size_t)>& accumulate) {
-  const std::string size = std::to_string(pack), type = index_type();
+  const std::string size = std::to_string(pack);
   for (const PointWriter::Load& load : point_.loads()) {
     if (pack == 1 || !packs(load.affine, pack)) continue;
     line("const auto " + load.name + "_pack = load_pack<" + size + ">(elements<" +
@@ -202,20 +248,9 @@ void PartWriter::write_elements(int pack, const std::function<std::string(size_t
   }
   code_ += "#pragma unroll\n";
   line("for (int v = 0; v < " + size + "; ++v) {");
-  for (int i = 0; i < space_.affine_count(); ++i) {
-    line("  [[maybe_unused]] const " + type + " i" + std::to_string(i) + " = " + address(i, "v") +
-         ";");
-  }
-  for (const PointWriter::Load& load : point_.loads()) {
-    const std::string variable = "  const " + compute_name(load.dtype) + " " + load.name + " = ";
-    if (pack > 1 && packs(load.affine, pack)) {
-      line(variable + "widen(" + load.name + "_pack[v]);");
-    } else {
-      line(variable + "load<" + type_name(load.dtype) + ">(p.in[" + std::to_string(load.input) +
-           "], i" + std::to_string(load.affine) + ");");
-    }
-  }
-  for (const std::string& computed : point_.lines()) line("  " + computed);
+  write_point(
+      space_, point_, [this](int affine) { return address(affine, "v"); },
+      [&](const PointWriter::Load& load) { return pack > 1 && packs(load.affine, pack); });
   for (const Store& store : stores_) {
     line("  y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
          store.value + ");");
@@ -302,7 +337,7 @@ void PartWriter::write_reduction() {
   const std::string place = elements ? "k * " + std::to_string(l.pack) + " + v" : "k";
   const std::string own = l.packed_results() > 1 ? "[v]" : "[0]";
   write_elements(l.pack, [&](size_t i) {
-    return "r" + std::to_string(i) + own + ".add(" + reductions_[i].value + ", " + place + ");";
+    return "r" + std::to_string(i) + own + ".add(" + reductions_[i].element + ", " + place + ");";
   });
   line("}");
   line("}");
@@ -318,10 +353,13 @@ void PartWriter::write_results(const Layout& l) {
     return "partial<" + reductions_[i].accumulator + ">(p.workspace, " +
            std::to_string(reductions_[i].offset) + ")";
   };
-  auto store = [&](size_t i, const std::string& accumulator, const std::string& place) {
-    const Reduction& reduction = reductions_[i];
-    return "store<" + type_name(reduction.dtype) + ">(p.out[" + std::to_string(reduction.output) +
-           "], " + place + ", " + accumulator + ".result(" + count + "));";
+  auto finish = [&](const std::string& place, auto&& accumulator) {
+    std::string call = "finish" + std::to_string(number_) + "(p, " + place;
+    for (size_t i = 0; i < reductions_.size(); ++i) {
+      call += ", rounded<" + type_name(reductions_[i].dtype) + ">(" + accumulator(i) + ".result(" +
+              count + "))";
+    }
+    return call + ");";
   };
   const std::string each = "for (int v = 0; v < " + std::to_string(l.packed_results()) + "; ++v) ";
   code_ += "#pragma unroll\n";
@@ -333,7 +371,7 @@ void PartWriter::write_results(const Layout& l) {
   line("}");
   const std::string first = "if (b == 0 && result < " + results + ") " + each;
   if (l.splits == 1) {
-    for (size_t i = 0; i < reductions_.size(); ++i) line(first + store(i, name(i), "result + v"));
+    line(first + finish("result + v", name));
     return;
   }
   size_t offset = reductions_[0].offset;
@@ -353,9 +391,37 @@ void PartWriter::write_results(const Layout& l) {
     line(reductions_[i].accumulator + " total" + std::to_string(i) + " = " + partial(i) + "[q];");
     line("for (int s = 1; s < " + text(l.splits) + "; ++s) total" + std::to_string(i) + ".merge(" +
          partial(i) + "[s * " + results + " + q]);");
-    line(store(i, "total" + std::to_string(i), "q"));
   }
+  line(finish("q", [](size_t i) { return "total" + std::to_string(i); }));
   line("}");
+}
+
+// A function that gets the reductions' results at one place, in the order of memory: it stores
+// those that are outputs, and computes the tails.
+void PartWriter::write_finish() {
+  std::string head = "__device__ inline void finish" + std::to_string(number_) +
+                     "(const Pointers& p, const " + index_type() + " q";
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    head += ", const " + compute_name(reductions_[i].dtype) + " m" + std::to_string(i);
+  }
+  code_ += head + ") {\n";
+  for (size_t i = 0; i < reductions_.size(); ++i) {
+    if (reductions_[i].output < 0) continue;
+    line("store<" + type_name(reductions_[i].dtype) + ">(p.out[" +
+         std::to_string(reductions_[i].output) + "], q, m" + std::to_string(i) + ");");
+  }
+  if (tail_) {
+    coordinates("q", tail_->space.kept(), "c", 1);
+    write_point(
+        tail_->space, tail_->point,
+        [this](int affine) { return affine_text(tail_->space, affine, 0, ""); },
+        [](const PointWriter::Load&) { return false; });
+    for (const Store& store : tail_->stores) {
+      line("store<" + type_name(store.dtype) + ">(p.out[" + std::to_string(store.output) + "], i" +
+           std::to_string(store.affine) + ", " + store.value + ");");
+    }
+  }
+  code_ += "}\n";
 }
 
 }  // namespace adjoint::cuda

@@ -1,34 +1,28 @@
 // One part of a generated kernel: values over one index space, all computed in one loop. Its
-// outputs are values of that space and reductions of such values over the same axes.
+// outputs are values of that space, reductions of such values over the same axes, and tails: what
+// is computed from reductions' results element by element.
 //
 //   PartWriter part(body, 0, {128, 512}, {0});
-//   part.add_output(2, value);           // elementwise or a reduction
+//   part.add_output(2, value);           // elementwise, a reduction or a tail
 //   part.finish(workspace_offset);
 //   part.code();   // __device__ inline void part0(const Pointers& p, int block) { ... }
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "graph/block.h"
 #include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/codegen/reductions.h"
 #include "runtime/cuda/codegen/space.h"
 
 namespace adjoint::cuda {
 
 inline constexpr int kThreads = 256;  // of a block
-
-// What a reduction op is, or nothing: its operand's axes and the name of its accumulator.
-struct ReductionInfo {
-  std::vector<int> axes;
-  std::string accumulator;  // "Sum"
-};
-// Empty accumulator: not a reduction.
-ReductionInfo reduction_info(const Node& node, const Type& operand);
-ReductionInfo reduction_info(const Block& body, const Node& node);
 
 class PartWriter {
  public:
@@ -44,12 +38,14 @@ class PartWriter {
   const std::string& code() const { return code_; }
   int64_t blocks() const { return blocks_; }
   bool reduces() const { return !reductions_.empty(); }
+  bool reads(int input) const;
   // Where its partial results end in the workspace; 0: it has none.
   size_t workspace_bytes() const { return workspace_bytes_; }
   double operations() const;
   // The stores (output, input) that go exactly where that input is read, if it is read only there.
   std::vector<std::pair<int, int>> in_place() const;
-  const PointWriter& point() const { return point_; }
+  // Inputs that are not read element by element.
+  std::vector<int> free_reads() const;
 
  private:
   struct Store {
@@ -59,11 +55,12 @@ class PartWriter {
     int affine = 0;
   };
   struct Reduction {
-    int output = 0;
+    ValueId value;
+    int output = -1;           // -1: only tails use it
     DType dtype = DType::f32;  // of the result
     std::string accumulator;   // "Sum<float>"
     size_t bytes = 0;          // of the accumulator
-    std::string value;
+    std::string element;
     size_t offset = 0;  // of the partial results in the workspace
   };
   // How a reduction's threads are laid out. Each takes a pack at a time: of the elements that make
@@ -80,7 +77,22 @@ class PartWriter {
     int packed_elements() const { return rows ? pack : 1; }
   };
 
-  std::string index_type() const { return space_.is_large() ? "int64_t" : "int"; }
+  // Over the shape of the reductions' results.
+  struct Tail {
+    Tail(const Block& body, std::vector<int64_t> dims)
+        : space(std::move(dims), {}), point(body, space) {}
+    Space space;
+    PointWriter point;
+    std::vector<Store> stores;
+  };
+
+  std::string index_type() const {
+    return space_.is_large() || (tail_ && tail_->space.is_large()) ? "int64_t" : "int";
+  }
+  int add_reduction(ValueId value);
+  void add_tail(int output, ValueId value);
+  static Store make_store(int output, ValueId value, const Block& body, Space& space,
+                          PointWriter& point);
   int pack_size(int64_t extent) const;
   bool packs(int affine, int size) const;
   void write_elements(int pack, const std::function<std::string(size_t)>& accumulate);
@@ -88,9 +100,13 @@ class PartWriter {
   void write_reduction();
   Layout layout();
   void write_results(const Layout& layout);
+  void write_finish();
   void coordinates(const std::string& index, const std::vector<int64_t>& sizes,
                    const std::string& prefix, int pack);
   std::string address(int affine, const std::string& inner) const;
+  void write_point(const Space& space, const PointWriter& point,
+                   const std::function<std::string(int)>& address,
+                   const std::function<bool(const PointWriter::Load&)>& is_loaded);
   void line(const std::string& text) { code_ += "  " + text + "\n"; }
 
   const Block& body_;
@@ -100,6 +116,7 @@ class PartWriter {
   size_t packed_ = 0;  // the axis, kept ones first, along which packs lie
   std::vector<Store> stores_;
   std::vector<Reduction> reductions_;
+  std::unique_ptr<Tail> tail_;  // null: there is none
   std::string code_;
   int64_t blocks_ = 0;
   size_t workspace_bytes_ = 0;

@@ -46,6 +46,10 @@ class PointWriter {
     std::string name;
   };
 
+  // The value has been computed already: `name` holds it at the mapped point.
+  void give(ValueId id, const PointMap& map, std::string name) {
+    known_[{id, map}] = std::move(name);
+  }
   // The variable that holds the value at the mapped point.
   std::string value(ValueId id, const PointMap& map);
 

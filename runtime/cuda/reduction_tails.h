@@ -1,0 +1,20 @@
+// Target pass of the GPU: what is computed from the results of reductions, element by element, is
+// computed where they end.
+//
+//   %4 = sum(dy) {axes=[0]}           %4 = region(dy, w) {
+//   %5 = region(w, %4) {        ->      sum, mul, sub
+//     mul, sub                        }
+//   }
+#pragma once
+
+#include "graph/pass.h"
+
+namespace adjoint::cuda {
+
+// Pass "reduction_tails": an elementwise node or region that reads results of reductions of its
+// own shape moves into the region of those reductions, where everything else that it reads is there
+// by then. What the check for bad values needs keeps apart from updates, which come after it. For
+// functions whose shapes are known, after fusion.
+Pass reduction_tails_pass();
+
+}  // namespace adjoint::cuda

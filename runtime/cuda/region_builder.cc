@@ -1,0 +1,86 @@
+#include "runtime/cuda/region_builder.h"
+
+#include <string>
+#include <utility>
+
+#include "ops/region.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// The node, or the contents of a region, on these values of the body.
+std::vector<ValueId> copy_into(Block& body, const Node& node, const std::vector<ValueId>& inputs) {
+  std::vector<ValueId> outputs;
+  if (node.op != &kRegion) {
+    const Value first =
+        body.add_with_origin(*node.op, inputs, node.attributes, node.origin, node.blocks);
+    for (size_t i = 0; i < node.types.size(); ++i) {
+      outputs.push_back(first.output(static_cast<int>(i)).id());
+    }
+    return outputs;
+  }
+  const Block& region = *node.blocks[0];
+  std::map<ValueId, ValueId> values;
+  for (size_t i = 0; i < inputs.size(); ++i) values[region.arguments()[i]] = inputs[i];
+  for (int32_t i = 0; i < static_cast<int32_t>(region.size()); ++i) {
+    const Node& member = region.node(i);
+    if (member.op == &kArgument) continue;
+    std::vector<ValueId> operands;
+    for (ValueId operand : member.operands) operands.push_back(values.at(operand));
+    const Value copy =
+        body.add_with_origin(*member.op, std::move(operands), member.attributes, member.origin);
+    for (size_t k = 0; k < member.types.size(); ++k) {
+      const auto output = static_cast<int32_t>(k);
+      values[{i, output}] = copy.output(output).id();
+    }
+  }
+  for (const auto& result : region.results()) outputs.push_back(values.at(result.value));
+  return outputs;
+}
+
+}  // namespace
+
+RegionBuilder::RegionBuilder(const Block& from)
+    : from_(from), body_(std::make_shared<Block>("region")) {}
+
+void RegionBuilder::add(int32_t index) {
+  const Node& node = from_.node(index);
+  origins_.push_back(node.origin);
+  std::vector<ValueId> inputs;
+  for (ValueId operand : node.operands) inputs.push_back(inner(operand));
+  const std::vector<ValueId> outputs = copy_into(*body_, node, inputs);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const ValueId output{index, static_cast<int32_t>(i)};
+    inner_[output] = outputs[i];
+    outputs_.push_back(output);
+  }
+}
+
+ValueId RegionBuilder::inner(ValueId operand) {
+  const auto [found, added] = inner_.try_emplace(operand);
+  if (added) {
+    found->second = body_
+                        ->argument_with_origin("a" + std::to_string(arguments_.size()),
+                                               from_.type(operand), from_.node(operand).origin)
+                        .id();
+    arguments_.push_back(operand);
+  }
+  return found->second;
+}
+
+void RegionBuilder::finish(Rewriter& rewriter, const std::function<bool(ValueId)>& needed) {
+  std::vector<ValueId> results, operands;
+  for (ValueId output : outputs_) {
+    if (!needed(output)) continue;
+    body_->result("r" + std::to_string(results.size()), body_->value(inner_.at(output)));
+    results.push_back(output);
+  }
+  for (ValueId argument : arguments_) operands.push_back(rewriter(argument).id());
+  const Value region = rewriter.to().add_with_origin(kRegion, std::move(operands), {},
+                                                     join_origins(origins_), {std::move(body_)});
+  for (size_t i = 0; i < results.size(); ++i) {
+    rewriter.replace(results[i], region.output(static_cast<int>(i)));
+  }
+}
+
+}  // namespace adjoint::cuda

@@ -1,0 +1,40 @@
+// Builds one region out of several nodes of a function, regions among them.
+//
+//   RegionBuilder region(function);
+//   region.add(sum);
+//   region.add(update);                  // reads what sum computes inside the region
+//   region.finish(rewriter, is_needed);  // the new function has the region, in place of both
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "graph/pass.h"
+
+namespace adjoint::cuda {
+
+class RegionBuilder {
+ public:
+  explicit RegionBuilder(const Block& from);
+  // A node of `from`. What it reads of nodes added before stays inside.
+  void add(int32_t index);
+  const Block& body() const { return *body_; }
+  // Appends the region to the rewriter's new function, which has what the added nodes read. Their
+  // outputs for which `needed` holds are the region's results, and replaced by them.
+  void finish(Rewriter& rewriter, const std::function<bool(ValueId)>& needed);
+
+ private:
+  ValueId inner(ValueId operand);
+
+  const Block& from_;
+  std::shared_ptr<Block> body_;
+  std::map<ValueId, ValueId> inner_;  // by value of `from`
+  std::vector<ValueId> arguments_;    // values of `from`
+  std::vector<ValueId> outputs_;      // likewise, of the added nodes
+  std::vector<Origin> origins_;
+};
+
+}  // namespace adjoint::cuda
