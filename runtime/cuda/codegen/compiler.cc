@@ -17,6 +17,7 @@
 #include "runtime/cuda/api/nvrtc.h"
 #include "runtime/cuda/codegen/device_headers.h"
 #include "runtime/cuda/codegen/generate.h"
+#include "runtime/cuda/codegen/hash.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -45,27 +46,6 @@ std::vector<Header> all_headers() {
 std::vector<std::string> compile_options(int architecture) {
   return {"-std=c++20", "-fmad=false", "-arch=sm_" + std::to_string(architecture)};
 }
-
-// Two FNV-1a hashes with different beginnings: 128 bits.
-class Hash {
- public:
-  void add(const std::string& text) {
-    for (unsigned char c : text + '\0') {
-      first_ = (first_ ^ c) * 0x100000001b3u;
-      second_ = (second_ ^ c) * 0x100000001b3u;
-    }
-  }
-  std::string hex() const {
-    char text[33];
-    std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(first_),
-                  static_cast<unsigned long long>(second_));
-    return text;
-  }
-
- private:
-  uint64_t first_ = 0xcbf29ce484222325u;
-  uint64_t second_ = 0x84222325cbf29ce4u;
-};
 
 std::string cache_key(const std::string& source, int architecture) {
   Hash hash;

@@ -1,13 +1,13 @@
 #include "runtime/cuda/codegen/generate.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "graph/error.h"
 #include "ops/region.h"
 #include "ops/standard_ops.h"
+#include "runtime/cuda/codegen/hash.h"
 #include "runtime/cuda/codegen/part.h"
 
 namespace adjoint::cuda {
@@ -28,13 +28,6 @@ std::shared_ptr<const Block> body_of(const KernelRequest& request) {
     block->result("r" + std::to_string(i), first.output(static_cast<int>(i)));
   }
   return block;
-}
-
-// FNV-1a: names kernels by what they are.
-uint64_t hash_of(const std::string& text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3u;
-  return hash;
 }
 
 std::string text(int64_t value) { return std::to_string(value); }
@@ -128,10 +121,9 @@ class KernelWriter {
   // Each name begins with what the kernel computes; types and functions get the name too, since
   // several kernels share a program.
   void name(GeneratedKernel& kernel, std::string source) const {
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "%016llx",
-                  static_cast<unsigned long long>(hash_of(source)));
-    kernel.name = std::string(request_.node.op->name) + "_" + digits;
+    Hash hash;
+    hash.add(source);
+    kernel.name = std::string(request_.node.op->name) + "_" + hash.hex().substr(0, 16);
     const size_t at = source.find("KERNEL(");
     source.replace(at, 6, kernel.name);
     kernel.source = "namespace in_" + kernel.name + " {\n" + source + "}\n";
