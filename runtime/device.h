@@ -4,6 +4,8 @@
 //   Executable train(module.get_function("train"), device);
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,6 +41,32 @@ class BoundPlan {
   virtual void run(std::span<void* const> memory, const RunHooks& hooks) = 0;
 };
 
+using TensorTypes = std::map<std::string, TensorType, std::less<>>;
+
+// Tensors that are written on the host, then copied to the device while it works on others:
+//
+//   slot->wait_writable();      // any thread
+//   ... write slot->host() ...
+//   slot->send();
+//   slot->receive();            // the thread that runs steps
+//   ... run steps that read slot->device() ...
+//   slot->done();
+//
+// and again. No call but the first waits. A device that is the host has one set of tensors.
+class UploadSlot {
+ public:
+  virtual ~UploadSlot() = default;
+  virtual const Tensors& host() const = 0;
+  virtual const Tensors& device() const = 0;
+  // Until what was sent last has left the host's tensors.
+  virtual void wait_writable() = 0;
+  // Copies to the device, behind the steps that were run before done().
+  virtual void send() = 0;
+  // Steps that are run from now on come behind the copy.
+  virtual void receive() = 0;
+  virtual void done() = 0;
+};
+
 // Calls may come from several threads; the runs of one device's plans take turns.
 class Device {
  public:
@@ -59,6 +87,10 @@ class Device {
                                              std::string_view kernel = {}) const = 0;
   // Zeroed memory of the device, aligned for its kernels.
   virtual Tensor allocate(const TensorType& type) = 0;
+  // Bytes that could still be allocated; nothing where the device uses the host's memory.
+  virtual std::optional<size_t> free_bytes() const = 0;
+  // Its tensors are aligned and contiguous; what they hold at first is not said.
+  virtual std::unique_ptr<UploadSlot> make_upload_slot(const TensorTypes& types) = 0;
   // Between tensors of equal type, each on the host or on this device. Ordered after earlier runs.
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   // Prepares the plan's kernels; throws PlanError for kernels that this device lacks.

@@ -23,6 +23,15 @@ struct Step {
   void* workspace = nullptr;
 };
 
+// Where the storages are in a run, and the step captured there. Steps whose feeds take turns, as
+// those of runtime/feed.h do, have a few such places.
+struct Placement {
+  std::vector<void*> memory;  // by storage
+  bool seen = false;          // a step has been run here
+  Graph graph = {};
+};
+constexpr size_t kMaxPlacements = 4;  // of a plan; the least recently used one goes
+
 class CudaBoundPlan final : public BoundPlan {
  public:
   CudaBoundPlan(std::shared_ptr<const Plan> plan, std::shared_ptr<Engine> engine)
@@ -44,18 +53,21 @@ class CudaBoundPlan final : public BoundPlan {
 
   void run(std::span<void* const> memory, const RunHooks& hooks) override {
     std::lock_guard<std::mutex> turn(queue().turn());
-    const bool same = std::equal(memory.begin(), memory.end(), memory_.begin(), memory_.end());
-    if (!same) place(memory);
+    Placement& here = placement(memory);
+    const bool seen = std::exchange(here.seen, true);
     queue().begin_step();
     if (hooks.profiler != nullptr || hooks.check_finite) {
+      place(memory);
       run_watched(hooks);
-    } else if (graph_) {
-      graph_.launch(queue().main());
-    } else if (same) {
+    } else if (here.graph) {
+      here.graph.launch(queue().main());
+    } else if (seen) {
       // A second run at the same places: there will be more.
-      graph_ = Graph::capture(queue().main(), [&] { enqueue(); });
-      graph_.launch(queue().main());
+      place(memory);
+      here.graph = Graph::capture(queue().main(), [&] { enqueue(); });
+      here.graph.launch(queue().main());
     } else {
+      place(memory);
       run_once();
     }
     queue().end_step();
@@ -121,9 +133,25 @@ class CudaBoundPlan final : public BoundPlan {
     forks_.resize(streams_ > 1 ? streams_ : 0);
   }
 
+  // The placement in this memory, which becomes the first one.
+  Placement& placement(std::span<void* const> memory) {
+    const auto found =
+        std::find_if(placements_.begin(), placements_.end(), [&](const Placement& known) {
+          return std::equal(memory.begin(), memory.end(), known.memory.begin());
+        });
+    if (found != placements_.end()) {
+      std::rotate(placements_.begin(), found, found + 1);
+      return placements_.front();
+    }
+    if (placements_.size() == kMaxPlacements) placements_.pop_back();
+    placements_.insert(placements_.begin(), {.memory = {memory.begin(), memory.end()}});
+    return placements_.front();
+  }
+
+  // Points the steps at this memory.
   void place(std::span<void* const> memory) {
+    if (std::equal(memory.begin(), memory.end(), memory_.begin(), memory_.end())) return;
     memory_.assign(memory.begin(), memory.end());
-    graph_ = Graph();
     auto address = [&](int32_t buffer) -> void* {
       const PlanBuffer& b = plan_->buffers[buffer];
       return static_cast<std::byte*>(memory_[b.storage]) + b.offset;
@@ -254,7 +282,7 @@ class CudaBoundPlan final : public BoundPlan {
   std::vector<std::optional<Event>> events_;  // of launches that others wait for
   std::vector<Event> forks_;                  // of streams
   std::vector<void*> memory_;                 // by storage, as the steps' pointers are now
-  Graph graph_;                               // of the step at these places
+  std::vector<Placement> placements_;         // the last used first
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "runtime/cuda/api/cudnn.h"
 #include "runtime/cuda/bound_plan.h"
 #include "runtime/cuda/lowering.h"
+#include "runtime/cuda/upload.h"
 #include "runtime/optimize.h"
 
 namespace adjoint::cuda {
@@ -99,6 +100,17 @@ class CudaDevice final : public Device {
       memory.reset();
     };
     return Tensor::wrap(memory->data(), type, {.device = id(), .release = std::move(release)});
+  }
+
+  std::optional<size_t> free_bytes() const override {
+    use_device(properties_.index);
+    return cuda::free_bytes();
+  }
+
+  std::unique_ptr<UploadSlot> make_upload_slot(const TensorTypes& types) override {
+    Tensors there;
+    for (const auto& [name, type] : types) there.emplace(name, allocate(type));
+    return cuda::make_upload_slot(std::move(there), engine_);
   }
 
   void copy(const Tensor& from, const Tensor& to) override {

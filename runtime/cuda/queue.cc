@@ -16,6 +16,11 @@ const Stream& Queue::stream(int number) {
   return streams_[number];
 }
 
+const Stream& Queue::copies() {
+  if (!copies_) copies_.emplace();
+  return *copies_;
+}
+
 void Queue::begin_step() {
   while (!steps_.empty() && steps_.front().is_done()) {
     idle_.push_back(std::move(steps_.front()));

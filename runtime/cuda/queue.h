@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ class Queue {
   const Stream& main() const { return streams_[0]; }
   // Stream `number`, made when it is first asked for; 0 is main().
   const Stream& stream(int number);
+  // For copies beside the steps; made when it is first asked for.
+  const Stream& copies();
   Status* status() const { return static_cast<Status*>(status_.data()); }
 
   void begin_step();
@@ -48,6 +51,7 @@ class Queue {
 
   std::mutex turn_;
   std::deque<Stream> streams_;
+  std::optional<Stream> copies_;
   DeviceMemory status_;
   PinnedMemory host_status_;
   std::deque<Event> steps_;

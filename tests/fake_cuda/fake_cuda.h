@@ -51,6 +51,7 @@ void add_finding(const std::string& text);
 
 int64_t call_count();                       // API calls since reset
 int64_t wait_count();                       // those in which the host waited for the device
+int64_t graph_count();                      // graphs made ready to be launched
 std::map<std::string, int64_t> launches();  // kernels run so far, by name; library calls by theirs
 
 // For the fakes of the libraries.

@@ -20,6 +20,7 @@ namespace {
 struct Graphs {
   Registry<CUgraph_st> graphs{"graph"};
   Registry<CUgraphExec_st> executables{"executable graph"};
+  int64_t made = 0;  // executables, since reset
 };
 
 Graphs& graphs() {
@@ -68,6 +69,12 @@ cudaGraph_t make_graph(Operations nodes) {
 void reset_graphs() {
   graphs().graphs.reset();
   graphs().executables.reset();
+  graphs().made = 0;
+}
+
+int64_t graph_count() {
+  const std::lock_guard lock(mutex());
+  return graphs().made;
 }
 
 }  // namespace fake_cuda
@@ -89,6 +96,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t handle
   return call(cudaErrorMemoryAllocation, [&] {
     const CUgraph_st* const graph = graphs().graphs.find(handle);
     if (!graph || flags != 0) return cudaErrorInvalidValue;
+    ++graphs().made;
     *executable =
         graphs().executables.add(std::make_unique<CUgraphExec_st>(CUgraphExec_st{graph->nodes}));
     return cudaSuccess;
