@@ -34,10 +34,16 @@ class CudaUploadSlot final : public UploadSlot {
     std::lock_guard<std::mutex> turn(queue().turn());
     const Stream& stream = queue().copies();
     stream.wait(read_);
-    for (const auto& [name, tensor] : host_) {
-      copy_async(device_.at(name).data(), tensor.data(), tensor.byte_count(), stream.get());
+    try {
+      for (const auto& [name, tensor] : host_) {
+        copy_async(device_.at(name).data(), tensor.data(), tensor.byte_count(), stream.get());
+      }
+      copied_.record(stream);
+    } catch (const DeviceError&) {
+      // Nobody could wait for those that are on their way.
+      stream.synchronize();
+      throw;
     }
-    copied_.record(stream);
   }
 
   void receive() override {
