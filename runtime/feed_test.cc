@@ -7,6 +7,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -94,6 +95,8 @@ struct Case {
   fake_cuda::StreamOrder order = fake_cuda::StreamOrder::shuffled;
 #endif
 };
+
+void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
 
 std::vector<Case> cases() {
   std::vector<Case> all = {{.name = "cpu"}, {.name = "cpu_3_slots", .slots = 3}};

@@ -74,23 +74,44 @@ MnistModel::MnistModel(const ModelOptions& options)
   module_.resource(kTrainLabels, {DType::u8, {train}});
   module_.resource(kTestImages, {DType::u8, {test, options.rows, options.columns, 1}});
   module_.resource(kTestLabels, {DType::u8, {test}});
-  build_train(options.learning_rate);
-  build_evaluate();
+  for (DataPlace place : {DataPlace::resident, DataPlace::streamed}) {
+    build_train(place, options.learning_rate);
+    build_evaluate(place);
+  }
   build_predict();
   add_initialize(module_);
 }
 
-void MnistModel::build_train(double learning_rate) {
-  Function& f = module_.function("train");
+struct MnistModel::Batch {
+  Value images;
+  Value labels;
+};
+
+MnistModel::Batch MnistModel::streamed_batch(Function& f) const {
+  return {f.argument("images", {DType::u8, network_.input().shape}),
+          f.argument("labels", {DType::u8, {Dim::symbol("batch")}})};
+}
+
+MnistModel::Batch MnistModel::resident_batch(Function& f, const char* images, const char* labels,
+                                             Value index) const {
+  return {gather(f.resource(*module_.find_resource(images)), index),
+          gather(f.resource(*module_.find_resource(labels)), index)};
+}
+
+void MnistModel::build_train(DataPlace data, double learning_rate) {
+  const bool streamed = data == DataPlace::streamed;
+  Function& f = module_.function(streamed ? "train_streamed" : "train");
   auto variable = [&](const char* name) -> const Variable& { return *module_.find_variable(name); };
   const Value position = f.read(variable(kPosition)), epoch = f.read(variable(kEpoch));
 
   // The batch: the next images in this epoch's order.
   const Value key = fold_in(f.read(variable(kSeed)), epoch);
-  const Value place = position + iota(f, {Dim::symbol("batch")});
-  const Value index = permute_index(key, place, Dim::symbol("train_count"));
-  const Value images = gather(f.resource(*module_.find_resource(kTrainImages)), index);
-  const Value labels = gather(f.resource(*module_.find_resource(kTrainLabels)), index);
+  auto resident = [&] {
+    const Value place = position + iota(f, {Dim::symbol("batch")});
+    return resident_batch(f, kTrainImages, kTrainLabels,
+                          permute_index(key, place, Dim::symbol("train_count")));
+  };
+  const auto [images, labels] = streamed ? streamed_batch(f) : resident();
 
   // The step: plain stochastic gradient descent on the mean loss.
   const Value logits = network_.apply({f, Mode::training, key}, scaled(images));
@@ -117,27 +138,31 @@ void MnistModel::build_train(double learning_rate) {
   };
   running_sum(kLossSum, sum(cast(losses, DType::f64)));
   running_sum(kCorrect, count_correct(argmax(logits, -1), labels));
-  const Value reached = position + dim_size(place, 0);
-  const Value ends =
-      greater_equal(reached, dim_size(f.resource(*module_.find_resource(kTrainLabels)), 0));
+  const Value reached = position + dim_size(labels, 0);
+  const Value count = streamed ? f.argument("count", {DType::i64, {}})
+                               : dim_size(f.resource(*module_.find_resource(kTrainLabels)), 0);
+  const Value ends = greater_equal(reached, count);
   f.update(variable(kPosition), select(ends, none, reached));
   f.update(variable(kEpoch), epoch + cast(ends, DType::i64));
   f.result("loss", check_finite(loss));
 }
 
-void MnistModel::build_evaluate() {
-  Function& f = module_.function("evaluate");
-  const Value start = f.argument("start", {DType::i64, {}});
+void MnistModel::build_evaluate(DataPlace data) {
+  const bool streamed = data == DataPlace::streamed;
+  Function& f = module_.function(streamed ? "evaluate_streamed" : "evaluate");
+  auto resident = [&] {
+    const Value start = f.argument("start", {DType::i64, {}});
+    const Value index = start + iota(f, {Dim::symbol("batch")});
+    f.result("next", start + dim_size(index, 0));
+    return resident_batch(f, kTestImages, kTestLabels, index);
+  };
+  const auto [images, labels] = streamed ? streamed_batch(f) : resident();
   const Value loss = f.argument("loss_before", {DType::f64, {}});
   const Value correct = f.argument("correct_before", {DType::i64, {}});
-  const Value index = start + iota(f, {Dim::symbol("batch")});
-  const Value images = gather(f.resource(*module_.find_resource(kTestImages)), index);
-  const Value labels = gather(f.resource(*module_.find_resource(kTestLabels)), index);
   const Value logits = network_.apply({f, Mode::evaluation}, scaled(images));
   const Value classes = argmax(logits, -1);
   f.result("loss", loss + sum(cast(softmax_cross_entropy(logits, labels), DType::f64)));
   f.result("correct", correct + count_correct(classes, labels));
-  f.result("next", start + dim_size(index, 0));
   f.result("classes", classes);
 }
 

@@ -1,6 +1,7 @@
 // The models that the program trains, and the functions around them: initialize, train, evaluate
 // and predict. The data set, its shuffling and the place in the epoch are part of the graph: a
-// training step is fed nothing.
+// training step is fed nothing. Where the data set does not fit on the device, the same functions
+// in another form are fed a batch, and compute the same bits.
 //
 //   MnistModel model({.network = "cnn", .rows = 28, .columns = 28, .learning_rate = 0.5});
 //   model.network().summary();                   // the layer table
@@ -22,6 +23,9 @@ struct ModelOptions {
   double learning_rate = 0.5;
 };
 
+// Where the images are: on the device, all of them; or on the host, and fed batch by batch.
+enum class DataPlace { resident, streamed };
+
 class MnistModel {
  public:
   // Throws GraphError for an unknown network, or images too small for it.
@@ -34,18 +38,31 @@ class MnistModel {
   const Function& initialize() const { return module_.get_function("initialize"); }
   // train(): one step on the next `batch` of the shuffled images; binds `batch`. Adds to the sums
   // of the epoch, which begins anew at position 0. Result: loss, the batch's mean. Fails, and
-  // leaves the state alone, where that is infinite or not a number.
-  const Function& train() const { return module_.get_function("train"); }
+  // leaves the state alone, where that is infinite or not a number. Streamed:
+  // train_streamed(images: u8[batch,rows,columns,1], labels: u8[batch], count: i64[]), the images
+  // of an epoch.
+  const Function& train(DataPlace place = DataPlace::resident) const {
+    return module_.get_function(place == DataPlace::resident ? "train" : "train_streamed");
+  }
   // evaluate(start: i64[], loss_before: f64[], correct_before: i64[]): test images from `start` on;
   // binds `batch`. Results: next (the start of the next batch), loss and correct (the sums before
-  // and this batch's), classes (as predicted).
-  const Function& evaluate() const { return module_.get_function("evaluate"); }
+  // and this batch's), classes (as predicted). Streamed: evaluate_streamed(images, labels,
+  // loss_before, correct_before), without next.
+  const Function& evaluate(DataPlace place = DataPlace::resident) const {
+    return module_.get_function(place == DataPlace::resident ? "evaluate" : "evaluate_streamed");
+  }
   // predict(images: u8[batch,rows,columns,1]). Result: probabilities f32[batch,10].
   const Function& predict() const { return module_.get_function("predict"); }
 
  private:
-  void build_train(double learning_rate);
-  void build_evaluate();
+  struct Batch;
+
+  // Arguments of the function.
+  Batch streamed_batch(Function& f) const;
+  // The images of these numbers, of the resources.
+  Batch resident_batch(Function& f, const char* images, const char* labels, Value index) const;
+  void build_train(DataPlace place, double learning_rate);
+  void build_evaluate(DataPlace place);
   void build_predict();
 
   Module module_;

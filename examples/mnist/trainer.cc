@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -23,6 +24,11 @@ struct Sum {
 constexpr Sum kSums[] = {{"start", "next", DType::i64},
                          {"loss_before", "loss", DType::f64},
                          {"correct_before", "correct", DType::i64}};
+
+// Of streamed data the host knows the place.
+std::span<const Sum> sums_of(DataPlace data) {
+  return std::span(kSums).subspan(data == DataPlace::streamed ? 1 : 0);
+}
 
 Tensor scalar(int64_t value) { return Tensor::of<int64_t>({}, {value}); }
 
@@ -67,20 +73,40 @@ void Trainer::initialize(int64_t seed) {
   state_.set(kSeed, scalar(seed));
 }
 
+// Half of a device's memory is left to the plans' arenas.
+bool Trainer::has_room(const Digits& digits) const {
+  const size_t bytes = digits.images.size() + digits.labels.size();
+  if (options_.max_resident_bytes) return resident_bytes_ + bytes <= *options_.max_resident_bytes;
+  const std::optional<size_t> free = device_->free_bytes();
+  return !free || bytes <= *free / 2;
+}
+
 void Trainer::bind(const Digits& digits, const char* images, const char* labels) {
   state_.bind(images, copy_of(digits.images, {digits.count, digits.rows, digits.columns, 1}));
   state_.bind(labels, copy_of(digits.labels, {digits.count}));
+  resident_bytes_ += digits.images.size() + digits.labels.size();
+}
+
+void Trainer::stream(Runnable& runnable, const Function& function, const Digits& digits,
+                     int64_t batch) {
+  std::exchange(runnable, make_runnable(function, options_));
+  runnable.data = DataPlace::streamed;
+  runnable.stream = std::make_unique<DigitStream>(device_, digits, batch);
 }
 
 void Trainer::bind_training(const Digits& digits) {
-  bind(digits, kTrainImages, kTrainLabels);
   training_count_ = digits.count;
+  if (has_room(digits)) return bind(digits, kTrainImages, kTrainLabels);
+  stream(train_, model_.train(DataPlace::streamed), digits, options_.batch);
+  count_ = device_->allocate({DType::i64, {}});
+  device_->copy(scalar(digits.count), count_);
 }
 
 void Trainer::bind_test(const Digits& digits) {
-  bind(digits, kTestImages, kTestLabels);
   test_count_ = digits.count;
   test_labels_ = digits.labels;
+  if (has_room(digits)) return bind(digits, kTestImages, kTestLabels);
+  stream(evaluate_, model_.evaluate(DataPlace::streamed), digits, kTestBatch);
 }
 
 int64_t Trainer::integer(const char* name) const { return state_.get(name).item<int64_t>(); }
@@ -110,6 +136,9 @@ size_t Trainer::memory_bytes() const {
     }
     largest = std::max(largest, held);
   }
+  for (const Runnable* runnable : {&train_, &evaluate_}) {
+    if (runnable->stream) bytes += runnable->stream->device_bytes();
+  }
   return bytes + largest;
 }
 
@@ -128,17 +157,31 @@ EpochResult Trainer::run_epoch(const StepHook& after_step) {
   explain_bad_loss();
 }
 
+void Trainer::begin_steps() {
+  if (train_.stream) train_.stream->begin(position(), shuffled(seed(), epoch(), training_count_));
+}
+
+void Trainer::run_step(int64_t size, RunOptions options) {
+  options.bindings = {{"batch", size}};
+  options.into = {{"loss", loss_}};
+  Tensors feeds;
+  if (train_.stream) {
+    feeds = train_.stream->next();
+    feeds["count"] = count_;
+  }
+  train_.executable->run(state_, feeds, options);
+}
+
 EpochResult Trainer::run_steps(const StepHook& after_step) {
   using Clock = std::chrono::steady_clock;
   EpochResult result;
   int64_t done = position();
   const int64_t epoch_before = epoch();
   const auto begin = Clock::now();
+  begin_steps();
   while (done < training_count_) {
     const int64_t size = std::min(options_.batch, training_count_ - done);
-    train_.executable->run(
-        state_, {},
-        {.bindings = {{"batch", size}}, .into = {{"loss", loss_}}, .profiler = options_.profiler});
+    run_step(size, {.profiler = options_.profiler});
     done += size;
     result.images += size;
     if (!after_step(done)) break;
@@ -157,11 +200,10 @@ Score Trainer::score_so_far(int64_t done) const {
 
 // The state is as before the bad step, which fails again in the same way.
 void Trainer::explain_bad_loss() {
-  const DimBindings bindings = {{"batch", std::min(options_.batch, training_count_ - position())}};
   auto run_again = [&](bool check_finite) {
-    train_.executable->run(
-        state_, {},
-        {.bindings = bindings, .into = {{"loss", loss_}}, .check_finite = check_finite});
+    begin_steps();
+    run_step(std::min(options_.batch, training_count_ - position()),
+             {.check_finite = check_finite});
     on_host(loss_);  // waits
   };
   try {
@@ -180,7 +222,8 @@ void Trainer::explain_bad_loss() {
 }
 
 void Trainer::begin_sums() {
-  for (const Sum& sum : kSums) {
+  if (evaluate_.stream) evaluate_.stream->begin(0, in_file());
+  for (const Sum& sum : sums_of(evaluate_.data)) {
     Tensor& before = sums_[sum.argument];
     Tensor& after = new_sums_[sum.result];
     if (!before) before = device_->allocate({sum.dtype, {}});
@@ -194,8 +237,12 @@ void Trainer::run_test_batch(int64_t size) {
   if (!classes) classes = device_->allocate({DType::i64, {size}});
   Tensors into = new_sums_;
   into["classes"] = classes;
-  evaluate_.executable->run(state_, sums_, {.bindings = {{"batch", size}}, .into = into});
-  for (const Sum& sum : kSums) device_->copy(new_sums_.at(sum.result), sums_.at(sum.argument));
+  Tensors feeds = sums_;
+  if (evaluate_.stream) feeds.merge(evaluate_.stream->next());
+  evaluate_.executable->run(state_, feeds, {.bindings = {{"batch", size}}, .into = into});
+  for (const Sum& sum : sums_of(evaluate_.data)) {
+    device_->copy(new_sums_.at(sum.result), sums_.at(sum.argument));
+  }
 }
 
 Score Trainer::evaluate(std::vector<std::vector<int64_t>>* confusion) {

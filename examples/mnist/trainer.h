@@ -8,17 +8,22 @@
 //
 // On a device that runs on its own, such as a GPU, a step is only enqueued, at most 32 of them; the
 // host waits for them where it reads values, as at the end of an epoch.
+//
+// A data set that the device has no room for stays on the host, and its batches are copied while
+// the device computes. Losses, states and checkpoints have the same bits either way.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "examples/mnist/dataset.h"
 #include "examples/mnist/model.h"
+#include "examples/mnist/stream.h"
 #include "runtime/executable.h"
 #include "runtime/precision.h"
 #include "runtime/profiler.h"
@@ -30,6 +35,9 @@ struct TrainerOptions {
   KernelChoices kernels = {};            // recorded ones, for equal bits
   Precision precision = Precision::f32;  // tf32: the device's options say so too
   Profiler* profiler = nullptr;          // receives the time of every launch of training steps
+  // How many bytes of data sets the device may hold; those that go beyond are streamed. Not set:
+  // half of what the device has free when a data set is bound; all on a device without a limit.
+  std::optional<size_t> max_resident_bytes = {};
 };
 
 // Means over images; accuracies are shares of 1.
@@ -52,8 +60,11 @@ class Trainer {
 
   // The first values of all variables, from the seed; the next epoch is the first.
   void initialize(int64_t seed);
+  // Each once.
   void bind_training(const Digits& digits);
   void bind_test(const Digits& digits);
+  DataPlace training_data() const { return train_.data; }
+  DataPlace test_data() const { return evaluate_.data; }
 
   State& state() { return state_; }
   const State& state() const { return state_; }
@@ -65,7 +76,8 @@ class Trainer {
   // Plans training and evaluation for their batch sizes; the plans are in plans() from then on.
   void prepare();
   std::vector<std::shared_ptr<const Plan>> plans() const;
-  // Bytes of arenas, variables, resources and constants together, known before the first step.
+  // Bytes of arenas, variables, resources, constants and streams together, known before the first
+  // step.
   size_t memory_bytes() const;
   const Function& optimized_train() const { return *train_.function; }
 
@@ -89,10 +101,17 @@ class Trainer {
   struct Runnable {
     std::unique_ptr<Function> function;  // optimised
     std::unique_ptr<Executable> executable;
+    DataPlace data = DataPlace::resident;
+    std::unique_ptr<DigitStream> stream = nullptr;  // where the data are streamed
   };
   Runnable make_runnable(const Function& function, const TrainerOptions& options) const;
   int64_t integer(const char* name) const;
+  bool has_room(const Digits& digits) const;
   void bind(const Digits& digits, const char* images, const char* labels);
+  void stream(Runnable& runnable, const Function& function, const Digits& digits, int64_t batch);
+  // Training steps follow, from where the state stands.
+  void begin_steps();
+  void run_step(int64_t size, RunOptions options);
   EpochResult run_steps(const StepHook& after_step);
   [[noreturn]] void explain_bad_loss();
   Tensor on_host(const Tensor& tensor) const;
@@ -108,6 +127,8 @@ class Trainer {
   Tensor loss_;                        // of the last step, on the device
   Tensors sums_;                       // the arguments of `evaluate`, on the device
   Tensors new_sums_;                   // its results
+  Tensor count_;                       // of training images, on the device; where streamed
+  size_t resident_bytes_ = 0;          // of data sets
   std::map<int64_t, Tensor> classes_;  // by batch size
   int64_t training_count_ = 0;
   int64_t test_count_ = 0;

@@ -38,9 +38,9 @@ struct Trial {
   Trainer trainer;
 
   Trial(std::shared_ptr<Device> device, const std::string& network, int64_t images,
-        Precision precision = Precision::f32)
+        const TrainerOptions& options = {.batch = 8})
       : model({.network = network, .rows = kSide, .columns = kSide, .learning_rate = 0.05}),
-        trainer(model, std::move(device), {.batch = 8, .precision = precision}) {
+        trainer(model, std::move(device), options) {
     trainer.bind_training(make_digits(images, 1));
     trainer.bind_test(make_digits(20, 2));
     trainer.prepare();
@@ -55,6 +55,15 @@ void expect_same(const Score& a, const Score& b, double tolerance) {
   EXPECT_NEAR(a.loss, b.loss, tolerance * b.loss);
   EXPECT_EQ(a.accuracy, b.accuracy);
 }
+
+void expect_same_state(const State& a, const State& b) {
+  for (const std::string& name : a.variable_names()) {
+    const Tensor x = a.get(name), y = b.get(name);
+    EXPECT_EQ(std::memcmp(x.data(), y.data(), x.byte_count()), 0) << name;
+  }
+}
+
+const TrainerOptions kStreamed = {.batch = 8, .max_resident_bytes = 0};
 
 class GpuTrainer : public ::testing::Test {
  protected:
@@ -84,7 +93,7 @@ TEST_F(GpuTrainer, TrainsAsTheCpuDoes) {
 
 TEST_F(GpuTrainer, Bf16StaysNearF32) {
   Trial f32(cpu::device(1), "mlp", 29);
-  Trial bf16(gpu_.device(), "mlp", 29, Precision::bf16);
+  Trial bf16(gpu_.device(), "mlp", 29, {.batch = 8, .precision = Precision::bf16});
   const double want = f32.epoch().train.loss, got = bf16.epoch().train.loss;
   EXPECT_NEAR(got, want, 0.05 * want);
   EXPECT_GT(std::abs(got - want), 1e-6);  // it does round
@@ -101,27 +110,60 @@ TEST_F(GpuTrainer, AStoppedEpochGoesOnExactly) {
   EXPECT_EQ(rest.train.loss, all.train.loss);
 }
 
-TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
-  Trial trial(gpu_.device(), "mlp", 29);
-  EXPECT_FALSE(trial.epoch(1).finished);
-  Tensor weights = trial.trainer.state().get("dense2/weights");
-  weights.values<float>()[0] = std::nanf("");
-  trial.trainer.state().set("dense2/weights", weights);
-  const Tensor before = trial.trainer.state().get("dense1/weights");
-  try {
-    trial.epoch();
-    FAIL() << "no error";
-  } catch (const DataError& error) {
-    const std::string what = error.what();
-    EXPECT_EQ(what.find("the loss is nan in epoch 1; a smaller --lr may help\n  first seen in "),
-              0u)
-        << what;
-    EXPECT_NE(what.find("examples/mnist/model.cc:"), std::string::npos) << what;
+TEST_F(GpuTrainer, StreamedDataGiveTheSameBits) {
+  for (const char* network : {"mlp", "cnn"}) {
+    SCOPED_TRACE(network);
+    const std::shared_ptr<Device> device = gpu_.device();
+    Trial resident(device, network, 29), streamed(device, network, 29, kStreamed);
+    EXPECT_EQ(resident.trainer.training_data(), DataPlace::resident);
+    EXPECT_EQ(streamed.trainer.training_data(), DataPlace::streamed);
+    EXPECT_EQ(streamed.trainer.test_data(), DataPlace::streamed);
+    for (int i = 0; i < 2; ++i) {
+      expect_same(streamed.epoch().train, resident.epoch().train, 0);
+      std::vector<std::vector<int64_t>> found, want;
+      expect_same(streamed.trainer.evaluate(&found), resident.trainer.evaluate(&want), 0);
+      EXPECT_EQ(found, want);
+      expect_same_state(streamed.trainer.state(), resident.trainer.state());
+    }
   }
-  // All three steps were enqueued; none has moved anything.
-  EXPECT_EQ(trial.trainer.position(), 8);
-  const Tensor after = trial.trainer.state().get("dense1/weights");
-  EXPECT_EQ(std::memcmp(before.data(), after.data(), before.byte_count()), 0);
+}
+
+// Stopped where batches are on their way that no step takes.
+TEST_F(GpuTrainer, AStoppedStreamGoesOnExactly) {
+  const std::shared_ptr<Device> device = gpu_.device();
+  Trial whole(device, "mlp", 61), parts(device, "mlp", 61, kStreamed);
+  const EpochResult all = whole.epoch();
+  EXPECT_FALSE(parts.epoch(3).finished);
+  parts.trainer.evaluate();
+  const EpochResult rest = parts.epoch();
+  EXPECT_EQ(rest.images, 61 - 24);
+  EXPECT_EQ(rest.train.loss, all.train.loss);
+  expect_same_state(whole.trainer.state(), parts.trainer.state());
+}
+
+TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
+  for (const TrainerOptions& options : {TrainerOptions{.batch = 8}, kStreamed}) {
+    Trial trial(gpu_.device(), "mlp", 29, options);
+    EXPECT_FALSE(trial.epoch(1).finished);
+    Tensor weights = trial.trainer.state().get("dense2/weights");
+    weights.values<float>()[0] = std::nanf("");
+    trial.trainer.state().set("dense2/weights", weights);
+    const Tensor before = trial.trainer.state().get("dense1/weights");
+    try {
+      trial.epoch();
+      FAIL() << "no error";
+    } catch (const DataError& error) {
+      const std::string what = error.what();
+      EXPECT_EQ(what.find("the loss is nan in epoch 1; a smaller --lr may help\n  first seen in "),
+                0u)
+          << what;
+      EXPECT_NE(what.find("examples/mnist/model.cc:"), std::string::npos) << what;
+    }
+    // All three steps were enqueued; none has moved anything.
+    EXPECT_EQ(trial.trainer.position(), 8);
+    const Tensor after = trial.trainer.state().get("dense1/weights");
+    EXPECT_EQ(std::memcmp(before.data(), after.data(), before.byte_count()), 0);
+  }
 }
 
 #ifdef ADJOINT_FAKE_CUDA
@@ -135,6 +177,30 @@ TEST_F(GpuTrainer, WaitsOnlyForTheEpochsEnd) {
   EXPECT_LE(trained - begin, 8);
   trial.trainer.evaluate();
   EXPECT_LE(fake_cuda::wait_count() - trained, 8);
+}
+
+// The steps of both slots, of full batches and of the last one, are captured once.
+TEST_F(GpuTrainer, StreamedStepsAreReplayed) {
+  Trial trial(gpu_.device(), "mlp", 25 * 8, kStreamed);
+  for (int i = 0; i < 2; ++i) {
+    trial.epoch();
+    trial.trainer.evaluate();
+  }
+  const int64_t captured = fake_cuda::graph_count();
+  trial.epoch();
+  trial.trainer.evaluate();
+  EXPECT_EQ(fake_cuda::graph_count(), captured);
+}
+
+// A device that has room for the state and the arena, but not for the images.
+TEST(GpuTrainerMemory, WhatDoesNotFitIsStreamed) {
+  constexpr int64_t kImages = 20000;  // 5 MB
+  const adjoint::testing::GpuUnderTest gpu({.memory_bytes = size_t{9} << 20});
+  Trial trial(gpu.device(), "mlp", kImages, {.batch = 64});
+  EXPECT_EQ(trial.trainer.training_data(), DataPlace::streamed);
+  EXPECT_EQ(trial.trainer.test_data(), DataPlace::resident);
+  EXPECT_FALSE(trial.epoch(6).finished);
+  EXPECT_EQ(trial.trainer.position(), 6 * 64);
 }
 #endif
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,9 +43,9 @@ struct Trial {
   MnistModel model;
   Trainer trainer;
 
-  Trial(const std::string& network, int threads, int64_t batch = 32)
+  Trial(const std::string& network, int threads, std::optional<size_t> resident_bytes = {})
       : model({.network = network, .learning_rate = 0.1}),
-        trainer(model, cpu::device(threads), {.batch = batch}) {
+        trainer(model, cpu::device(threads), {.batch = 32, .max_resident_bytes = resident_bytes}) {
     trainer.bind_training(make_digits(75, 1));  // steps of 32, 32 and 11
     trainer.bind_test(make_digits(40, 2));
     trainer.initialize(7);
@@ -137,6 +138,71 @@ TEST(TrainerTest, AResumedRunEqualsOneThatNeverStopped) {
   expect_same_state(whole.trainer.state(), resumed.trainer.state());
 }
 
+// The running loss after each step of an epoch.
+std::vector<double> losses_of(Trainer& trainer) {
+  std::vector<double> losses;
+  trainer.run_epoch([&](int64_t done) {
+    losses.push_back(trainer.score_so_far(done).loss);
+    return true;
+  });
+  return losses;
+}
+
+TEST(TrainerTest, StreamedDataGiveTheSameBits) {
+  for (const char* network : {"cnn", "mlp"}) {
+    SCOPED_TRACE(network);
+    Trial resident(network, 2), streamed(network, 2, 0);
+    EXPECT_EQ(resident.trainer.training_data(), DataPlace::resident);
+    EXPECT_EQ(streamed.trainer.training_data(), DataPlace::streamed);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(losses_of(streamed.trainer), losses_of(resident.trainer));
+      std::vector<std::vector<int64_t>> found, want;
+      const Score a = streamed.trainer.evaluate(&found), b = resident.trainer.evaluate(&want);
+      EXPECT_EQ(a.loss, b.loss);
+      EXPECT_EQ(a.accuracy, b.accuracy);
+      EXPECT_EQ(found, want);
+      expect_same_state(streamed.trainer.state(), resident.trainer.state());
+    }
+  }
+}
+
+TEST(TrainerTest, DataSetsAreResidentAsLongAsThereIsRoom) {
+  constexpr size_t kTrain = 75 * 785, kTest = 40 * 785;
+  const auto places = [](size_t room) {
+    const Trial trial("mlp", 1, room);
+    return std::pair(trial.trainer.training_data(), trial.trainer.test_data());
+  };
+  constexpr DataPlace kResident = DataPlace::resident, kStreamed = DataPlace::streamed;
+  EXPECT_EQ(places(kTrain + kTest), std::pair(kResident, kResident));
+  EXPECT_EQ(places(kTrain + kTest - 1), std::pair(kResident, kStreamed));
+  EXPECT_EQ(places(kTrain - 1), std::pair(kStreamed, kResident));
+  EXPECT_EQ(places(kTest - 1), std::pair(kStreamed, kStreamed));
+}
+
+TEST(TrainerTest, CheckpointsDoNotDependOnWhereTheDataAre) {
+  const std::string path = testing::TempDir() + "/streamed.ck";
+  const CheckpointInfo info{.model = {.network = "mlp"}, .batch = 32, .data_name = "blocks"};
+  Trial whole("mlp", 1);
+  whole.epoch();
+  const EpochResult second = whole.epoch();
+  for (bool streamed_first : {false, true}) {
+    const auto place = [](bool streamed) { return std::optional<size_t>(streamed ? 0 : 1 << 20); };
+    Trial begun("mlp", 1, place(streamed_first)), resumed("mlp", 1, place(!streamed_first));
+    begun.epoch();
+    EXPECT_FALSE(begun.epoch(1).finished);
+    save_checkpoint(path, begun.trainer, info);
+    load_checkpoint(path, resumed.trainer);
+    const EpochResult rest = resumed.epoch();
+    EXPECT_TRUE(rest.finished);
+    EXPECT_EQ(rest.images, 43);
+    EXPECT_EQ(rest.train.loss, second.train.loss);
+    expect_same_state(whole.trainer.state(), resumed.trainer.state());
+    // And the one that was stopped goes on.
+    EXPECT_EQ(begun.epoch().train.loss, second.train.loss);
+    expect_same_state(whole.trainer.state(), begun.trainer.state());
+  }
+}
+
 TEST(TrainerTest, TheCheckpointBeforeStandsInForADamagedOne) {
   const std::string path = testing::TempDir() + "/damaged.ck";
   Trial trial("mlp", 1);
@@ -174,18 +240,22 @@ TEST(TrainerTest, EveryEpochHasAnOrderOfItsOwn) {
 }
 
 TEST(TrainerTest, ABadLossNamesTheNode) {
-  Trial trial("mlp", 2);
-  Tensor weights = trial.trainer.state().get("dense2/weights");
-  weights.values<float>()[0] = std::nanf("");
-  trial.trainer.state().set("dense2/weights", weights);
-  try {
-    trial.epoch();
-    FAIL() << "no error";
-  } catch (const DataError& error) {
-    EXPECT_NE(std::string(error.what()).find("the loss is nan in epoch 1"), std::string::npos)
-        << error.what();
-    EXPECT_NE(std::string(error.what()).find("examples/mnist/model.cc:"), std::string::npos)
-        << error.what();
+  for (size_t resident_bytes : {size_t{1} << 20, size_t{0}}) {
+    Trial trial("mlp", 2, resident_bytes);
+    trial.epoch(1);
+    Tensor weights = trial.trainer.state().get("dense2/weights");
+    weights.values<float>()[0] = std::nanf("");
+    trial.trainer.state().set("dense2/weights", weights);
+    try {
+      trial.epoch();
+      FAIL() << "no error";
+    } catch (const DataError& error) {
+      EXPECT_NE(std::string(error.what()).find("the loss is nan in epoch 1"), std::string::npos)
+          << error.what();
+      EXPECT_NE(std::string(error.what()).find("examples/mnist/model.cc:"), std::string::npos)
+          << error.what();
+    }
+    EXPECT_EQ(trial.trainer.position(), 32);
   }
 }
 
