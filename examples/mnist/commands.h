@@ -20,7 +20,8 @@ struct Settings {
   bool fast = false;
   bool no_autotune = false;
   std::filesystem::path dump_kernels;
-  int64_t limit = 0;  // 0: all images
+  int64_t limit = 0;        // 0: all images
+  double device_data = -1;  // MB of images on the device; negative: as its memory allows
   std::filesystem::path checkpoint;
   bool resume = false;
   std::filesystem::path report;

@@ -25,7 +25,8 @@ struct Trained {
         trainer(model, chosen.device,
                 {.batch = info.batch,
                  .kernels = info.kernels_for(*chosen.device),
-                 .precision = chosen.precision}) {
+                 .precision = chosen.precision,
+                 .max_resident_bytes = max_resident_bytes(settings)}) {
     load_checkpoint(settings.checkpoint, trainer);
   }
 };
@@ -71,8 +72,10 @@ int run_eval(const Settings& settings) {
   trained.trainer.bind_test(test);
   std::vector<std::vector<int64_t>> confusion;
   const Score score = trained.trainer.evaluate(&confusion);
-  std::printf("%s, %lld test images: loss %.4f, accuracy %.2f %%\n", source.name.c_str(),
-              static_cast<long long>(test.count), score.loss, 100 * score.accuracy);
+  const bool streamed = trained.trainer.test_data() == DataPlace::streamed;
+  std::printf("%s, %lld test images%s: loss %.4f, accuracy %.2f %%\n", source.name.c_str(),
+              static_cast<long long>(test.count), streamed ? " (streamed)" : "", score.loss,
+              100 * score.accuracy);
   print_confusion(confusion);
   return 0;
 }

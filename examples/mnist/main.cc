@@ -50,9 +50,17 @@ void add_data_option(CLI::App& app, Settings& s) {
                  "the cache, a download, or Fashion-MNIST)");
 }
 
+void add_device_data_option(CLI::App& app, Settings& s) {
+  app.add_option("--device-data", s.device_data,
+                 "MB of images to keep on the device; what goes beyond is streamed there batch by "
+                 "batch (default: half of a GPU's free memory; on the CPU, all)")
+      ->check(CLI::NonNegativeNumber);
+}
+
 void add_train(CLI::App& app, Settings& s) {
   add_model_options(app, s);
   add_data_option(app, s);
+  add_device_data_option(app, s);
   app.add_option("--epochs", s.epochs, "Epochs from the beginning, resumed ones included")
       ->check(CLI::Range(int64_t{0}, int64_t{1000000}))
       ->capture_default_str();
@@ -111,8 +119,9 @@ int run(int argc, char** argv) {
   };
   add_train(*add("train", "Train a network (what happens without a subcommand)", run_train),
             settings);
-  add_trained_options(
-      *add("eval", "Accuracy, loss and confusion matrix on the test images", run_eval), settings);
+  CLI::App* eval = add("eval", "Accuracy, loss and confusion matrix on the test images", run_eval);
+  add_trained_options(*eval, settings);
+  add_device_data_option(*eval, settings);
   CLI::App* predict = add("predict", "Which digit an image shows", run_predict);
   add_trained_options(*predict, settings);
   auto* image = predict->add_option("image", settings.image, "A PNG file with one digit");

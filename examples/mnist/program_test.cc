@@ -114,8 +114,8 @@ TEST_F(ProgramTest, HelpOfEachSubcommandNamesItsOptions) {
   const std::vector<std::pair<std::string, Arguments>> options = {
       {"train",
        {"--model", "--data", "--epochs", "--batch", "--lr", "--seed", "--device", "--threads",
-        "--limit", "--checkpoint", "--resume", "--report"}},
-      {"eval", {"--checkpoint", "--data", "--device", "--threads"}},
+        "--limit", "--checkpoint", "--resume", "--report", "--device-data"}},
+      {"eval", {"--checkpoint", "--data", "--device", "--threads", "--device-data"}},
       {"predict", {"--checkpoint", "--index", "image"}},
       {"summary", {"--model"}},
       {"dump", {"--what", "--format", "--structural", "--out", "gradient", "optimized", "plan"}}};
@@ -143,6 +143,7 @@ TEST_F(ProgramTest, UsageErrorsExitWith2) {
                                         {"train", "--model", "rnn"},
                                         {"train", "--device", "tpu"},
                                         {"train", "--threads", "-1"},
+                                        {"train", "--device-data", "-1"},
                                         {"train", "--resume"},
                                         {"train", "extra"},
                                         {"eval"},
@@ -243,6 +244,25 @@ TEST_F(ProgramTest, TheReportHasALineAnEpochAndTotals) {
   EXPECT_GT(totals["planned_bytes"], 1000000);
   EXPECT_GT(totals["peak_resident_bytes"], 1000000);
   EXPECT_FALSE(totals["kernels"].empty());
+}
+
+TEST_F(ProgramTest, StreamedDataTrainAsResidentDo) {
+  // 75 and 20 images of 784 bytes and a label.
+  for (const auto& [room, place] : {std::pair("1", "resident"),
+                                    {"0", "streamed"},
+                                    {"0.06", "test images streamed"},
+                                    {"0.05", "training images streamed"}}) {
+    const Ended end = run(train({"--epochs", "2", "--device-data", room, "--report", path(place)}));
+    ASSERT_EQ(end.code, 0) << end.output;
+    EXPECT_THAT(end.output, HasSubstr("), " + std::string(place) + "\n"));
+    const std::vector<json> found = read_lines(path(place)), want = read_lines(path("resident"));
+    ASSERT_EQ(found.size(), 3u);
+    EXPECT_EQ(found[2]["data_place"], place);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(found[i]["test_loss"], want[i]["test_loss"]);
+      EXPECT_EQ(found[i]["train_loss"], want[i]["train_loss"]);
+    }
+  }
 }
 
 TEST_F(ProgramTest, ResumingCountsEpochsFromTheBeginningAndIsBitEqual) {
@@ -388,6 +408,16 @@ TEST_F(ProgramTest, PlacesThatCannotBeWrittenAreSaidBeforeTheTraining) {
     }
     expect_error(run({"dump", "--out", path(place)}), 1, path(place));
   }
+}
+
+TEST_F(ProgramTest, EvalOfStreamedImagesIsTheSame) {
+  const Arguments arguments = {"eval", "--checkpoint", trained(1), "--data", path("data")};
+  Arguments streamed = arguments;
+  streamed.insert(streamed.end(), {"--device-data", "0"});
+  std::string text = run(streamed).output;
+  const std::string word = " (streamed)";
+  ASSERT_THAT(text, HasSubstr(word));
+  EXPECT_EQ(text.erase(text.find(word), word.size()), run(arguments).output);
 }
 
 TEST_F(ProgramTest, EvalShowsTheConfusion) {

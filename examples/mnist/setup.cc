@@ -69,6 +69,19 @@ ChosenDevice choose_device(const Settings& settings, Precision precision) {
   throw DeviceError(why + "; --device cpu runs on the processor");
 }
 
+std::optional<size_t> max_resident_bytes(const Settings& settings) {
+  if (settings.device_data < 0) return {};
+  // Beyond the largest number it would be undefined.
+  return static_cast<size_t>(std::min(settings.device_data * 1e6, 1e18));
+}
+
+std::string data_place(const Trainer& trainer) {
+  const bool training = trainer.training_data() == DataPlace::streamed;
+  const bool test = trainer.test_data() == DataPlace::streamed;
+  if (training == test) return training ? "streamed" : "resident";
+  return training ? "training images streamed" : "test images streamed";
+}
+
 DataSource locate_data(const Settings& settings) {
   return find_data({.folder = settings.data, .notice = [](const std::string& line) {
                       std::fprintf(stderr, "mnist: %s\n", line.c_str());

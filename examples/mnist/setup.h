@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "examples/mnist/commands.h"
@@ -25,6 +26,11 @@ struct ChosenDevice {
 ChosenDevice choose_device(const Settings& settings, Precision precision = Precision::f32);
 // Whether it names a device: auto, cpu, cuda or cuda:N.
 bool is_device_name(const std::string& text);
+
+// What --device-data sets.
+std::optional<size_t> max_resident_bytes(const Settings& settings);
+// Where the trainer's data sets are, in words: resident, streamed, or which of them is streamed.
+std::string data_place(const Trainer& trainer);
 
 // Finds the data as --data says; notices go to standard error.
 DataSource locate_data(const Settings& settings);

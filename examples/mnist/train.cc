@@ -103,7 +103,8 @@ class Training {
                      TrainerOptions{.batch = info_.batch,
                                     .kernels = info_.kernels_for(*chosen_.device),
                                     .precision = chosen_.precision,
-                                    .profiler = settings_.profile ? &profiler_ : nullptr});
+                                    .profiler = settings_.profile ? &profiler_ : nullptr,
+                                    .max_resident_bytes = max_resident_bytes(settings_)});
     trainer_->bind_training(train);
     trainer_->bind_test(test);
     trainer_->prepare();
@@ -121,9 +122,9 @@ class Training {
 
   void show_beginning() const {
     std::printf("%s\n", layer_table(model_->network()).c_str());
-    std::printf("data    %s, %s training and %s test images (%s)\n", source_.name.c_str(),
+    std::printf("data    %s, %s training and %s test images (%s), %s\n", source_.name.c_str(),
                 with_commas(info_.images).c_str(), with_commas(test_count_).c_str(),
-                source_.folder.c_str());
+                source_.folder.c_str(), data_place(*trainer_).c_str());
     std::printf("device  %s\n", chosen_.note.c_str());
     std::printf("memory  %s planned for training and evaluation\n",
                 megabytes(trainer_->memory_bytes()).c_str());
@@ -204,6 +205,7 @@ class Training {
             {"threads", chosen_.threads},
             {"precision", name(chosen_.precision)},
             {"data", info_.data_name},
+            {"data_place", data_place(*trainer_)},
             {"planned_bytes", trainer_->memory_bytes()},
             {"peak_resident_bytes", peak_resident_bytes()},
             {"kernels", info_.kernels}};

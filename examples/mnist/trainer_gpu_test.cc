@@ -67,13 +67,17 @@ const TrainerOptions kStreamed = {.batch = 8, .max_resident_bytes = 0};
 
 class GpuTrainer : public ::testing::Test {
  protected:
+  std::shared_ptr<Device> make_device() const {
+    return gpu_.device({.kernel_cache = adjoint::testing::kernel_cache()});
+  }
+
   adjoint::testing::GpuUnderTest gpu_;
 };
 
 TEST_F(GpuTrainer, TrainsAsTheCpuDoes) {
   for (const char* network : {"mlp", "cnn"}) {
     SCOPED_TRACE(network);
-    Trial cpu(cpu::device(1), network, 29), gpu(gpu_.device(), network, 29);  // 8, 8, 8 and 5
+    Trial cpu(cpu::device(1), network, 29), gpu(make_device(), network, 29);  // 8, 8, 8 and 5
     for (int i = 0; i < 2; ++i) {
       const EpochResult want = cpu.epoch(), got = gpu.epoch();
       EXPECT_TRUE(got.finished);
@@ -93,14 +97,14 @@ TEST_F(GpuTrainer, TrainsAsTheCpuDoes) {
 
 TEST_F(GpuTrainer, Bf16StaysNearF32) {
   Trial f32(cpu::device(1), "mlp", 29);
-  Trial bf16(gpu_.device(), "mlp", 29, {.batch = 8, .precision = Precision::bf16});
+  Trial bf16(make_device(), "mlp", 29, {.batch = 8, .precision = Precision::bf16});
   const double want = f32.epoch().train.loss, got = bf16.epoch().train.loss;
   EXPECT_NEAR(got, want, 0.05 * want);
   EXPECT_GT(std::abs(got - want), 1e-6);  // it does round
 }
 
 TEST_F(GpuTrainer, AStoppedEpochGoesOnExactly) {
-  Trial whole(gpu_.device(), "mlp", 29), parts(gpu_.device(), "mlp", 29);
+  Trial whole(make_device(), "mlp", 29), parts(make_device(), "mlp", 29);
   const EpochResult all = whole.epoch();
   EXPECT_FALSE(parts.epoch(2).finished);
   EXPECT_EQ(parts.trainer.position(), 16);
@@ -113,7 +117,7 @@ TEST_F(GpuTrainer, AStoppedEpochGoesOnExactly) {
 TEST_F(GpuTrainer, StreamedDataGiveTheSameBits) {
   for (const char* network : {"mlp", "cnn"}) {
     SCOPED_TRACE(network);
-    const std::shared_ptr<Device> device = gpu_.device();
+    const std::shared_ptr<Device> device = make_device();
     Trial resident(device, network, 29), streamed(device, network, 29, kStreamed);
     EXPECT_EQ(resident.trainer.training_data(), DataPlace::resident);
     EXPECT_EQ(streamed.trainer.training_data(), DataPlace::streamed);
@@ -130,7 +134,7 @@ TEST_F(GpuTrainer, StreamedDataGiveTheSameBits) {
 
 // Stopped where batches are on their way that no step takes.
 TEST_F(GpuTrainer, AStoppedStreamGoesOnExactly) {
-  const std::shared_ptr<Device> device = gpu_.device();
+  const std::shared_ptr<Device> device = make_device();
   Trial whole(device, "mlp", 61), parts(device, "mlp", 61, kStreamed);
   const EpochResult all = whole.epoch();
   EXPECT_FALSE(parts.epoch(3).finished);
@@ -143,7 +147,7 @@ TEST_F(GpuTrainer, AStoppedStreamGoesOnExactly) {
 
 TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
   for (const TrainerOptions& options : {TrainerOptions{.batch = 8}, kStreamed}) {
-    Trial trial(gpu_.device(), "mlp", 29, options);
+    Trial trial(make_device(), "mlp", 29, options);
     EXPECT_FALSE(trial.epoch(1).finished);
     Tensor weights = trial.trainer.state().get("dense2/weights");
     weights.values<float>()[0] = std::nanf("");
@@ -169,7 +173,7 @@ TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
 #ifdef ADJOINT_FAKE_CUDA
 // What the host waits for does not depend on the number of steps, up to 32 on their way.
 TEST_F(GpuTrainer, WaitsOnlyForTheEpochsEnd) {
-  Trial trial(gpu_.device(), "mlp", 25 * 8);
+  Trial trial(make_device(), "mlp", 25 * 8);
   trial.epoch();
   const int64_t begin = fake_cuda::wait_count();
   trial.epoch();
@@ -181,7 +185,7 @@ TEST_F(GpuTrainer, WaitsOnlyForTheEpochsEnd) {
 
 // The steps of both slots, of full batches and of the last one, are captured once.
 TEST_F(GpuTrainer, StreamedStepsAreReplayed) {
-  Trial trial(gpu_.device(), "mlp", 25 * 8, kStreamed);
+  Trial trial(make_device(), "mlp", 25 * 8, kStreamed);
   for (int i = 0; i < 2; ++i) {
     trial.epoch();
     trial.trainer.evaluate();
@@ -196,7 +200,8 @@ TEST_F(GpuTrainer, StreamedStepsAreReplayed) {
 TEST(GpuTrainerMemory, WhatDoesNotFitIsStreamed) {
   constexpr int64_t kImages = 20000;  // 5 MB
   const adjoint::testing::GpuUnderTest gpu({.memory_bytes = size_t{9} << 20});
-  Trial trial(gpu.device(), "mlp", kImages, {.batch = 64});
+  Trial trial(gpu.device({.kernel_cache = adjoint::testing::kernel_cache()}), "mlp", kImages,
+              {.batch = 64});
   EXPECT_EQ(trial.trainer.training_data(), DataPlace::streamed);
   EXPECT_EQ(trial.trainer.test_data(), DataPlace::resident);
   EXPECT_FALSE(trial.epoch(6).finished);
