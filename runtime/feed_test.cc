@@ -107,6 +107,8 @@ std::vector<Case> cases() {
 #endif
   all.push_back({.name = "gpu", .on_gpu = true});
   all.push_back({.name = "gpu_3_slots", .on_gpu = true, .slots = 3});
+  // More than a plan keeps captured steps for.
+  all.push_back({.name = "gpu_5_slots", .on_gpu = true, .slots = 5});
   return all;
 }
 

@@ -108,6 +108,7 @@ class CudaDevice final : public Device {
   }
 
   std::unique_ptr<UploadSlot> make_upload_slot(const TensorTypes& types) override {
+    use_device(properties_.index);
     Tensors there;
     for (const auto& [name, type] : types) there.emplace(name, allocate(type));
     return cuda::make_upload_slot(std::move(there), engine_);

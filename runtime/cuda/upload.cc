@@ -28,9 +28,13 @@ class CudaUploadSlot final : public UploadSlot {
   const Tensors& device() const override { return device_; }
 
   // Without the queue's turn: steps are enqueued meanwhile.
-  void wait_writable() override { copied_.synchronize(); }
+  void wait_writable() override {
+    use_own_device();
+    copied_.synchronize();
+  }
 
   void send() override {
+    use_own_device();
     std::lock_guard<std::mutex> turn(queue().turn());
     const Stream& stream = queue().copies();
     stream.wait(read_);
@@ -58,6 +62,8 @@ class CudaUploadSlot final : public UploadSlot {
 
  private:
   Queue& queue() { return engine_->queue; }
+  // The caller's thread may have used another one, or none.
+  void use_own_device() { use_device(engine_->context.properties.index); }
 
   static Tensor pinned(const TensorType& type) {
     auto memory = std::make_shared<PinnedMemory>(type.byte_count());
