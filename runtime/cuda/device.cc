@@ -72,7 +72,8 @@ class CudaDevice final : public Device {
   std::unique_ptr<Function> lower(const Function& function) const override {
     // The concrete sizes are known by now: dim_size nodes, and what follows from them, fold.
     const std::unique_ptr<Function> folded = optimize(function).function;
-    return lowering_pipeline(engine_->kernels).run(*folded).function;
+    use_device(properties_.index);
+    return lowering_pipeline(engine_->kernels, engine_->context).run(*folded).function;
   }
 
   std::optional<KernelChoice> choose(const KernelRequest& request,

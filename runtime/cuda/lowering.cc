@@ -7,6 +7,7 @@
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/part.h"
 #include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/reduction_tails.h"
 #include "runtime/cuda/side_by_side.h"
 #include "runtime/fusion.h"
@@ -38,14 +39,18 @@ bool reads_in_place(const Node& node, size_t operand) {
 
 }  // namespace
 
-Pipeline lowering_pipeline(const KernelTable& kernels) {
-  auto has_kernel = [&kernels](const KernelRequest& request) {
+Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
+  auto has_kernel = [&](const KernelRequest& request) {
     return kernels.first(request.node.op->name, [&](const KernelDef& kernel) {
-      return kernel.supports == nullptr || kernel.supports(request);
+      if (kernel.supports != nullptr && !kernel.supports(request)) return false;
+      return kernel.variants == nullptr || !kernel.variants(request, context).empty();
     }) != nullptr;
   };
   Pipeline pipeline;
-  pipeline.repeat({norm_relu_grad_pass(), dce_pass(), norm_relu_pass()}, 1)
+  pipeline
+      .repeat({norm_relu_grad_pass(), filter_layout_pass(has_kernel), cse_pass(), dce_pass(),
+               norm_relu_pass()},
+              1)
       .add(widen_missing_pass(has_kernel))
       .add(decompose_missing_pass(has_kernel))
       .add(fusion_pass({.role = region_role, .reads_in_place = reads_in_place}))

@@ -1,7 +1,7 @@
 // Kernels of conv2d and its gradients.
 //
-// cuDNN wants filters in another order than ours, and the same padding on both sides: copies into
-// the workspace, and out of it, give it that.
+// cuDNN takes the regions of filter_layout.h, whose filters are in its order. It wants the same
+// padding on both sides: copies into the workspace, and out of it, give it that.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -10,10 +10,12 @@
 #include "graph/error.h"
 #include "ops/conv.h"
 #include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_direct.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_layout.h"
+#include "runtime/patterns.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -67,15 +69,26 @@ struct Workspace {
   }
 };
 
+// The convolution in a region, as a request of its own.
+KernelRequest convolution_in(const KernelRequest& region) {
+  const Block& body = region.region();
+  int32_t index = 0;
+  while (!is_convolution(body.node(index))) ++index;
+  const Node& node = body.node(index);
+  KernelRequest request{node, {}, {concrete(node.types[0])}};
+  for (ValueId operand : node.operands) request.inputs.push_back(concrete(body.type(operand)));
+  return request;
+}
+
 // A convolution with an algorithm, and its copies.
 class CudnnConv {
  public:
-  CudnnConv(const KernelRequest& request, ConvDirection direction, Context& context)
+  CudnnConv(const KernelRequest& region, ConvDirection direction, Context& context)
       : direction_(direction),
-        geometry_(geometry_of(request)),
+        geometry_(geometry_of(convolution_in(region))),
         x_(framed_x(geometry_)),
-        element_size_(size_of(request.outputs[0].dtype)),
-        convolution_(shape_of(geometry_, x_, request.outputs[0].dtype, context.options)),
+        element_size_(size_of(region.outputs[0].dtype)),
+        convolution_(shape_of(geometry_, x_, region.outputs[0].dtype, context.options)),
         cudnn_(context.cudnn) {
     algorithms_ = cudnn_.algorithms(convolution_, direction, context.options.deterministic);
   }
@@ -88,8 +101,6 @@ class CudnnConv {
   void enqueue(const KernelCall& call) const;
 
  private:
-  // Filters as matrices [taps and channels in, channels out].
-  int64_t filter_rows() const { return geometry_.filter_size() / geometry_.y_channels; }
   Placement into_frame() const {
     return {.batch = geometry_.batch,
             .channels = geometry_.x_channels,
@@ -113,7 +124,7 @@ class CudnnConv {
   std::vector<ConvAlgorithm> algorithms_;
   ConvAlgorithm algorithm_;
   Workspace workspace_;
-  size_t filter_offset_ = 0, x_offset_ = 0, algorithm_offset_ = 0;
+  size_t x_offset_ = 0, algorithm_offset_ = 0;
 };
 
 void CudnnConv::choose(const KernelRequest& request) {
@@ -126,11 +137,10 @@ void CudnnConv::choose(const KernelRequest& request) {
   }
   if (chosen == algorithms_.end()) {
     throw PlanError("cuDNN offers no algorithm " + std::string(variant) + " for " +
-                    std::string(request.node.op->name));
+                    std::string(convolution_in(request).node.op->name));
   }
   algorithm_ = *chosen;
   workspace_ = {};
-  filter_offset_ = workspace_.add(geometry_.filter_size() * element_size_);
   if (x_.is_framed) {
     x_offset_ = workspace_.add(geometry_.batch * x_.size[0] * x_.size[1] * geometry_.x_channels *
                                element_size_);
@@ -150,33 +160,36 @@ void CudnnConv::enqueue(const KernelCall& call) const {
   void* const y = is_input_grad ? first : is_filter_grad ? second : result;
 
   auto* const workspace = static_cast<std::byte*>(call.workspace);
-  void* const own_filter = workspace + filter_offset_;
   void* const own_x = x_.is_framed ? workspace + x_offset_ : x;
-  const int64_t columns = geometry_.y_channels;
-  if (!is_filter_grad) {
-    transpose(filter, own_filter, filter_rows(), columns, element_size_, call.stream);
-  }
   if (x_.is_framed && !is_input_grad) place(x, own_x, into_frame(), element_size_, call.stream);
   cudnn_.run(convolution_, direction_, algorithm_,
-             {.x = own_x, .filter = own_filter, .y = y, .workspace = workspace + algorithm_offset_},
+             {.x = own_x, .filter = filter, .y = y, .workspace = workspace + algorithm_offset_},
              call.stream);
-  if (is_filter_grad) {
-    transpose(own_filter, filter, columns, filter_rows(), element_size_, call.stream);
-  }
   if (x_.is_framed && is_input_grad) place(own_x, x, out_of_frame(), element_size_, call.stream);
 }
 
 // Floats of at most 32 bits, added in 32 bits; images that are there, of sizes that fit an int.
-bool supports_cudnn(const KernelRequest& request) {
-  const DType dtype = request.outputs[0].dtype;
-  if (dtype == DType::f64 || accumulation_of(request) != DType::f32) return false;
-  const ConvGeometry g = geometry_of(request);
+bool fits_cudnn(const KernelRequest& convolution) {
+  const DType dtype = convolution.outputs[0].dtype;
+  if (dtype == DType::f64 || accumulation_of(convolution) != DType::f32) return false;
+  const ConvGeometry g = geometry_of(convolution);
   const FramedX x = framed_x(g);
   const int64_t x_size = g.batch * x.size[0] * x.size[1] * g.x_channels;
   const int64_t largest =
       std::max({x_size, g.y_size(), g.filter_size(), g.axes[0].pad, g.axes[1].pad});
   return std::min({x_size, g.y_size(), g.filter_size()}) > 0 &&
          largest <= std::numeric_limits<int>::max();
+}
+
+constexpr const char* signature_of(ConvDirection direction) {
+  if (direction == ConvDirection::forward) return kTurnedConv;
+  return direction == ConvDirection::input_grad ? kTurnedConvInputGrad : kTurnedConvFilterGrad;
+}
+
+template <ConvDirection kDirection>
+bool supports_cudnn(const KernelRequest& request) {
+  return signature(request.region()) == signature_of(kDirection) &&
+         fits_cudnn(convolution_in(request));
 }
 
 template <ConvDirection kDirection>
@@ -204,19 +217,19 @@ std::vector<std::string> cudnn_variants(const KernelRequest& request, Context& c
 }
 
 template <ConvDirection kDirection>
-constexpr KernelDef cudnn_kernel(std::string_view name, std::string_view op) {
+constexpr KernelDef cudnn_kernel(std::string_view name) {
   return {.name = name,
-          .op = op,
-          .supports = supports_cudnn,
+          .op = "region",
+          .supports = supports_cudnn<kDirection>,
           .describe = describe_cudnn<kDirection>,
           .prepare = prepare_cudnn<kDirection>,
           .variants = cudnn_variants<kDirection>};
 }
 
 constexpr KernelDef kKernels[] = {
-    cudnn_kernel<ConvDirection::forward>("cudnn.conv2d", "conv2d"),
-    cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad", "conv2d_input_grad"),
-    cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad", "conv2d_filter_grad"),
+    cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
+    cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
+    cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,

@@ -4,13 +4,6 @@
 namespace adjoint::cuda {
 namespace {
 
-template <typename T>
-__global__ void transpose_matrix(const T* from, T* to, int64_t rows, int64_t columns) {
-  const int64_t index = thread_number();
-  if (index >= rows * columns) return;
-  to[index] = from[index % rows * columns + index / rows];
-}
-
 // Placement as a kernel's argument.
 struct Frame {
   int64_t count, channels;
@@ -41,14 +34,6 @@ void visit_size(size_t element_size, Body body) {
 }
 
 }  // namespace
-
-void transpose(const void* from, void* to, int64_t rows, int64_t columns, size_t element_size,
-               cudaStream_t stream) {
-  visit_size(element_size, [&]<typename T>() {
-    launch("transpose_matrix", transpose_matrix<T>, one_thread_each(rows * columns), stream,
-           static_cast<const T*>(from), static_cast<T*>(to), rows, columns);
-  });
-}
 
 void place(const void* from, void* to, const Placement& p, size_t element_size,
            cudaStream_t stream) {

@@ -1,4 +1,4 @@
-// Copies around cuDNN's convolutions: filters into its order and back, images into a frame.
+// Copies around cuDNN's convolutions: images into a frame and back.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,11 +8,6 @@
 #include <cstdint>
 
 namespace adjoint::cuda {
-
-// [rows,columns] to [columns,rows], for elements of 2 or 4 bytes. A filter [kh,kw,c,o] is a matrix
-// of o columns; turned round it is cuDNN's [o,kh,kw,c].
-void transpose(const void* from, void* to, int64_t rows, int64_t columns, size_t element_size,
-               cudaStream_t stream);
 
 // Images [batch,h,w,channels] into others: pixel (i,j) is moved to (i + shift, j + shift), cut off
 // at the edges, with zeros where nothing arrives.

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "ops/region.h"
+#include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernels/library_tester.h"
 
 namespace adjoint::cuda {
@@ -65,6 +67,29 @@ void expect_all_near(LibraryTester& tester, Value result, const std::vector<Valu
   }
 }
 
+// As a matrix [rows,columns], transposed.
+Values transposed(const Values& matrix, int64_t columns) {
+  Values result;
+  for (int64_t c = 0; c < columns; ++c) {
+    for (size_t i = c; i < matrix.size(); i += columns) result.push_back(matrix[i]);
+  }
+  return result;
+}
+
+// The region that filter_layout makes of a convolution.
+Value turned(Value convolution) {
+  const Node& node = convolution.node();
+  Block& block = convolution.block();
+  std::vector<Value> operands;
+  for (ValueId operand : node.operands) operands.push_back(block.value(operand));
+  if (node.op != &kConv2dFilterGrad) {
+    const Dims f = operands[1].shape().static_dims();
+    operands[1] = block.argument("turned" + std::to_string(block.size()),
+                                 {operands[1].dtype(), Shape{f[3], f[0], f[1], f[2]}});
+  }
+  return region(block, operands, turned_body(node, operands));
+}
+
 void check(LibraryTester& tester, const Case& c, DType dtype, double tolerance) {
   SCOPED_TRACE(c.name + " " + std::string(name(dtype)));
   Block block("test");
@@ -84,11 +109,15 @@ void check(LibraryTester& tester, const Case& c, DType dtype, double tolerance) 
     sx[i] += std::pow(vd[o] * vf[k], 2);
     sf[k] += std::pow(vd[o] * vx[i], 2);
   });
+  const Value dx = conv2d_input_grad(dy, filter, x.shape(), c.attributes);
+  const Value df = conv2d_filter_grad(x, dy, filter.shape(), c.attributes);
   expect_all_near(tester, y, {vx, vf}, ey, sy, tolerance);
-  expect_all_near(tester, conv2d_input_grad(dy, filter, x.shape(), c.attributes), {vd, vf}, ex, sx,
-                  tolerance);
-  expect_all_near(tester, conv2d_filter_grad(x, dy, filter.shape(), c.attributes), {vx, vd}, ef, sf,
-                  tolerance);
+  expect_all_near(tester, dx, {vd, vf}, ex, sx, tolerance);
+  expect_all_near(tester, df, {vx, vd}, ef, sf, tolerance);
+  const auto t = [&](const Values& values) { return transposed(values, c.filter[3]); };
+  expect_all_near(tester, turned(y), {vx, t(vf)}, ey, sy, tolerance);
+  expect_all_near(tester, turned(dx), {vd, t(vf)}, ex, sx, tolerance);
+  expect_all_near(tester, turned(df), {vx, vd}, t(ef), t(sf), tolerance);
 }
 
 Conv2dAttributes padded(Dims pads, Dims stride = {1, 1}) {
@@ -168,7 +197,7 @@ Value some_conv(Block& block, Dims pads, DType accumulate = DType::f32) {
                 block.argument("filter", {DType::f32, {3, 3, 3, 4}}), attributes);
 }
 
-TEST_F(Conv, PrefersCudnn) {
+TEST_F(Conv, CudnnTakesWhatIsLaidOutForIt) {
   Block block("test");
   auto names = [](Value result) {
     std::vector<std::string_view> found;
@@ -177,17 +206,17 @@ TEST_F(Conv, PrefersCudnn) {
     }
     return found;
   };
-  EXPECT_THAT(names(some_conv(block, {1, 1, 1, 1})),
-              testing::ElementsAre("cudnn.conv2d", "adjoint.conv2d"));
+  const Value y = some_conv(block, {1, 1, 1, 1});
+  EXPECT_THAT(names(y), testing::ElementsAre("adjoint.conv2d"));
+  EXPECT_THAT(names(turned(y)), testing::ElementsAre("cudnn.conv2d"));
   Block wide("wide");
-  EXPECT_THAT(names(some_conv(wide, {1, 1, 1, 1}, DType::f64)),
-              testing::ElementsAre("adjoint.conv2d"));
+  EXPECT_THAT(names(turned(some_conv(wide, {1, 1, 1, 1}, DType::f64))), testing::IsEmpty());
 }
 
 TEST_F(Conv, RefusesAnUnknownVariant) {
   LibraryTester tester;
   Block block("test");
-  KernelRequest request = request_of(some_conv(block, {1, 1, 1, 1}));
+  KernelRequest request = request_of(turned(some_conv(block, {1, 1, 1, 1})));
   request.variant = "77";
   EXPECT_THROW(conv_kernels()[0].prepare(request, tester.context()), PlanError);
   request.variant = "x";
@@ -199,7 +228,7 @@ TEST_F(Conv, VariantsAreReproducibleUnlessAllAreWelcome) {
   Block block("test");
   const Value dy = block.argument("dy", {DType::f32, {2, 4, 4, 5}});
   const Value filter = block.argument("filter", {DType::f32, {3, 3, 3, 5}});
-  const Value dx = conv2d_input_grad(dy, filter, {2, 6, 6, 3});
+  const Value dx = turned(conv2d_input_grad(dy, filter, {2, 6, 6, 3}));
   const KernelDef& kernel = *kernels_for(conv_kernels(), dx)[0];
   LibraryTester careful, careless({.deterministic = false}), rounding({.tf32 = true});
   EXPECT_THAT(kernel.variants(request_of(dx), careful.context()), testing::ElementsAre("1"));
@@ -210,15 +239,15 @@ TEST_F(Conv, VariantsAreReproducibleUnlessAllAreWelcome) {
 TEST_F(Conv, HasNoVariantWhereCudnnRefuses) {
   LibraryTester tester;
   Block block("test");
-  const KernelRequest request = request_of(some_conv(block, {3, 3, 3, 3}));
+  const KernelRequest request = request_of(turned(some_conv(block, {3, 3, 3, 3})));
   EXPECT_THAT(conv_kernels()[0].variants(request, tester.context()), testing::IsEmpty());
   EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
 }
 
 TEST_F(Conv, RoundsFactorsOnDemandOnly) {
   Block block("test");
-  const Value y = conv2d(block.argument("x", {DType::f32, {1, 1, 1, 1}}),
-                         block.argument("filter", {DType::f32, {1, 1, 1, 1}}));
+  const Value y = turned(conv2d(block.argument("x", {DType::f32, {1, 1, 1, 1}}),
+                                block.argument("filter", {DType::f32, {1, 1, 1, 1}})));
   const double fine = 1 + std::ldexp(1, -20);  // needs more than TF32's 10 bits
   EXPECT_EQ(LibraryTester().run(conv_kernels()[0], y, {{fine}, {1}})[0], fine);
   EXPECT_EQ(LibraryTester({.tf32 = true}).run(conv_kernels()[0], y, {{fine}, {1}})[0], 1);
