@@ -6,7 +6,9 @@
 #include <memory>
 #include <numeric>
 #include <queue>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -120,6 +122,33 @@ class Levels {
   std::vector<int32_t> levels_;
 };
 
+// Which nodes something that can fail needs, and which updates do not wait for that: nodes that end
+// up in an update within their own region, and are not needed by what can fail.
+class Phases {
+ public:
+  Phases(const Function& function, const Members& members, const Levels& levels)
+      : early_(function.size()), updates_(function.size()) {
+    for (const Update& update : function.updates()) updates_[update.value.node] = true;
+    for (int32_t i = members.size() - 1; i >= 0; --i) {
+      const Node& node = function.node(i);
+      early_[i] = early_[i] || node.op->traits.data_checked;
+      if (early_[i]) updates_[i] = false;
+      for (ValueId operand : node.operands) {
+        const bool shares =
+            members.may_share_region(operand, i) && levels[operand.node] == levels[i];
+        if (early_[i]) early_[operand.node] = true;
+        if (updates_[i] && shares) updates_[operand.node] = true;
+      }
+    }
+  }
+  bool is_early(int32_t node) const { return early_[node]; }
+  bool is_update(int32_t node) const { return updates_[node]; }
+
+ private:
+  std::vector<bool> early_;
+  std::vector<bool> updates_;
+};
+
 // Disjoint sets of nodes.
 class Groups {
  public:
@@ -142,23 +171,10 @@ class Groups {
 // The regions of a function: lists of nodes, in order. A node that is in none is on its own.
 class Clusters {
  public:
-  Clusters(const Function& function, const Members& members, size_t max_nodes)
-      : max_nodes_(max_nodes), cluster_of_(function.size(), -1) {
-    const Levels levels(function, members);
+  Clusters(const Function& function, const Members& members, const FusionRules& rules)
+      : max_nodes_(rules.max_nodes), cluster_of_(function.size(), -1) {
     Groups groups(members.size());
-    // The last member of each level and shape that reads a tensor.
-    std::map<std::pair<ValueId, int32_t>, int32_t> readers;
-    for (int32_t i = 0; i < members.size(); ++i) {
-      if (!members.is_member(i)) continue;
-      for (ValueId operand : function.node(i).operands) {
-        if (members.is_absorbed(operand.node)) continue;
-        const bool same_level = levels[operand.node] == levels[i];
-        if (members.may_share_region(operand, i) && same_level) groups.join(operand.node, i);
-        if (function.type(operand).shape != members.space(i)) continue;
-        auto [reader, added] = readers.try_emplace({operand, levels[i]}, i);
-        if (!added) groups.join(reader->second, i);
-      }
-    }
+    join(function, members, rules, groups);
     for (int32_t i = 0; i < members.size(); ++i) {
       if (members.is_member(i)) add(i, groups.find(i));
     }
@@ -175,6 +191,36 @@ class Clusters {
   int32_t of(int32_t node) const { return cluster_of_[node]; }
 
  private:
+  static void join(const Function& function, const Members& members, const FusionRules& rules,
+                   Groups& groups) {
+    const Levels levels(function, members);
+    const Phases phases(function, members, levels);
+    // The last member of each level and shape that reads a tensor; where what can fail needs one,
+    // updates count by themselves.
+    std::map<std::tuple<ValueId, int32_t, bool>, int32_t> readers;
+    std::set<std::pair<ValueId, int32_t>> read_early;
+    auto each_shared_read = [&](auto&& visit) {
+      for (int32_t i = 0; i < members.size(); ++i) {
+        if (!members.is_member(i)) continue;
+        for (ValueId operand : function.node(i).operands) {
+          if (!members.is_absorbed(operand.node)) visit(operand, i);
+        }
+      }
+    };
+    each_shared_read([&](ValueId operand, int32_t i) {
+      if (phases.is_early(i)) read_early.insert({operand, levels[i]});
+    });
+    each_shared_read([&](ValueId operand, int32_t i) {
+      const bool same_level = levels[operand.node] == levels[i];
+      if (members.may_share_region(operand, i) && same_level) groups.join(operand.node, i);
+      if (function.type(operand).shape != members.space(i)) return;
+      const bool apart = rules.separates_updates && phases.is_update(i) &&
+                         read_early.contains({operand, levels[i]});
+      auto [reader, added] = readers.try_emplace({operand, levels[i], apart}, i);
+      if (!added) groups.join(reader->second, i);
+    });
+  }
+
   // A large group is cut in the order of its nodes, which leaves no cycle between the pieces.
   void add(int32_t node, int32_t group) {
     auto [open, added] = open_.try_emplace(group, static_cast<int32_t>(nodes_.size()));
@@ -206,9 +252,7 @@ class Clusters {
 class Fusion {
  public:
   Fusion(const Function& function, const FusionRules& rules)
-      : function_(function),
-        members_(function, rules),
-        clusters_(function, members_, rules.max_nodes) {}
+      : function_(function), members_(function, rules), clusters_(function, members_, rules) {}
 
   std::optional<Rewritten> run() {
     bool any = false;

@@ -32,6 +32,9 @@ struct FusionRules {
   // Whether a node reads this operand only at the place of its own element; null: all do. Others
   // (a gather's data) are not computed in the same region.
   std::function<bool(const Node&, size_t operand)> reads_in_place = nullptr;
+  // Whether what can fail runs by itself, before the state is written: what it needs is then kept
+  // apart from updates that read the same tensor.
+  bool separates_updates = false;
   size_t max_nodes = 48;  // of a region
 };
 

@@ -11,6 +11,9 @@
 #include "graph/error.h"
 #include "runtime/cpu/device.h"
 #include "runtime/cuda/device.h"
+#include "runtime/executable.h"
+#include "runtime/optimize.h"
+#include "runtime/precision.h"
 #include "tests/harness/gpu.h"
 
 namespace adjoint::mnist {
@@ -171,6 +174,29 @@ TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
 }
 
 #ifdef ADJOINT_FAKE_CUDA
+// Kernels and library calls of a step of the reference network; its updates are written straight.
+TEST_F(GpuTrainer, AStepTakesFewLaunches) {
+  const auto launches_in = [&](Precision precision) {
+    const MnistModel model({.network = "cnn"});
+    const auto optimized = apply_precision(*optimize(model.train()).function, precision);
+    const std::shared_ptr<Device> device = gpu_.device();
+    State state(model.module(), device);
+    state.bind(kTrainImages, Tensor::zeros({DType::u8, {8, 28, 28, 1}}));
+    state.bind(kTrainLabels, Tensor::zeros({DType::u8, {8}}));
+    Executable train(*optimized.function, device);
+    const DimBindings bindings = {{"batch", 4}};
+    for (const Launch& launch : train.prepare(state, bindings).launches) {
+      EXPECT_FALSE(launch.is_copy());
+    }
+    const Tensor loss = Tensor::zeros({DType::f32, {}});
+    const int64_t before = adjoint::testing::gpu_launches();
+    train.run(state, {}, {.bindings = bindings, .into = {{"loss", loss}}});
+    return adjoint::testing::gpu_launches() - before;
+  };
+  EXPECT_LE(launches_in(Precision::f32), 36);
+  EXPECT_LE(launches_in(Precision::bf16), 46);
+}
+
 // What the host waits for does not depend on the number of steps, up to 32 on their way.
 TEST_F(GpuTrainer, WaitsOnlyForTheEpochsEnd) {
   Trial trial(make_device(), "mlp", 25 * 8);

@@ -46,6 +46,51 @@ Pass decompose_missing(KernelTable table) {
 
 std::string fuse(const std::string& text) { return run_pass(cpu_fusion(), text); }
 
+// What a check needs may not wait until the state is written; an update beside it would have to.
+TEST(Fusion, KeepsUpdatesApartFromWhatAChecksOperandNeeds) {
+  const char* text = R"(function f(x: f32[4,3]) {
+  %0 = exp(x) : f32[4,3]
+  %1 = check_finite(%0) : f32[4,3]
+  %2 = neg(x) : f32[4,3]
+  %3 = square(%2) : f32[4,3]
+  update w <- %3
+  return y=%1
+}
+)";
+  FusionRules rules = {.role = [](const Node& node, std::span<const Type> operands) {
+    return node.op == &kCheckFinite ? RegionRole::none : region_role(node, operands);
+  }};
+  EXPECT_EQ(run_pass(fusion_pass(rules), text), R"(function f(x: f32[4,3]) {
+  %0 = region(x) : f32[4,3], f32[4,3] {
+    block(a0: f32[4,3]) {
+      %0 = exp(a0) : f32[4,3]
+      %1 = neg(a0) : f32[4,3]
+      %2 = square(%1) : f32[4,3]
+      return r0=%0, r1=%2
+    }
+  }
+  %1 = check_finite(%0.0) : f32[4,3]
+  update w <- %0.1
+  return y=%1
+}
+)");
+  rules.separates_updates = true;
+  EXPECT_EQ(run_pass(fusion_pass(rules), text), R"(function f(x: f32[4,3]) {
+  %0 = exp(x) : f32[4,3]
+  %1 = check_finite(%0) : f32[4,3]
+  %2 = region(x) : f32[4,3] {
+    block(a0: f32[4,3]) {
+      %0 = neg(a0) : f32[4,3]
+      %1 = square(%0) : f32[4,3]
+      return r0=%1
+    }
+  }
+  update w <- %2
+  return y=%1
+}
+)");
+}
+
 TEST(Fusion, ChainWithConstantAndBroadcastBecomesOneRegion) {
   EXPECT_EQ(fuse(R"(function f(x: f32[4,3], b: f32[3]) {
   %0 = constant() {value=f32[]{0.5}} : f32[]

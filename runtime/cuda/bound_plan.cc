@@ -251,25 +251,27 @@ class CudaBoundPlan final : public BoundPlan {
     }
   }
 
-  // The op that checks its data: a region's member, or the node's own.
-  static std::string checked_op(const Node& node) {
+  // The node that checks its data: a region's member, or the node itself.
+  static const Node& checked_node(const Node& node) {
     for (const auto& block : node.blocks) {
       for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
-        if (block->node(i).op->traits.data_checked) return std::string(block->node(i).op->name);
+        if (block->node(i).op->traits.data_checked) return block->node(i);
       }
     }
-    return std::string(node.op->name);
+    return node;
   }
 
   static std::string explain(const Plan& plan, int index, int64_t value) {
     const Launch& launch = plan.launches[index];
     const Function& function = *plan.function;
     const Node& node = function.node(launch.node);
+    const Node& checked = checked_node(node);
     const std::string what = value == kNotFinite
                                  ? ": a value is infinite or not a number"
                                  : ": the value " + std::to_string(value) + " is out of range";
-    return checked_op(node) + what + "\n  in " + value_text(function, {launch.node, 0}) + " = " +
-           std::string(node.op->name) + ", built at " + to_text(line_of(node.origin));
+    return std::string(checked.op->name) + what + "\n  in " +
+           value_text(function, {launch.node, 0}) + " = " + std::string(node.op->name) +
+           ", built at " + to_text(line_of(checked.origin));
   }
 
   std::shared_ptr<const Plan> plan_;

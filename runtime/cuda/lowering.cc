@@ -53,7 +53,8 @@ Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
               1)
       .add(widen_missing_pass(has_kernel))
       .add(decompose_missing_pass(has_kernel))
-      .add(fusion_pass({.role = region_role, .reads_in_place = reads_in_place}))
+      .add(fusion_pass(
+          {.role = region_role, .reads_in_place = reads_in_place, .separates_updates = true}))
       .add(reduction_tails_pass())
       .add(side_by_side_pass());
   return pipeline;

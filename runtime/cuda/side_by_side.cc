@@ -40,7 +40,10 @@ bool can_fail(const Node& node) {
 class Merger {
  public:
   explicit Merger(const Function& function) : function_(function) {
+    find_fallible();
     find_heights();
+    raise_fallible();
+    raise_sources();
     find_groups();
   }
 
@@ -63,15 +66,63 @@ class Merger {
  private:
   int32_t size() const { return static_cast<int32_t>(function_.size()); }
 
-  // A node's height: that of its highest user and 1 more.
+  // What can fail and all that it needs; what writes the state, and all that needs it. Neither
+  // counts nodes that are both: they cannot write the state straight anyway.
+  void find_fallible() {
+    early_.assign(function_.size(), false);
+    writes_.assign(function_.size(), false);
+    for (const Update& update : function_.updates()) writes_[update.value.node] = true;
+    for (int32_t i = size() - 1; i >= 0; --i) {
+      if (can_fail(function_.node(i))) early_[i] = true;
+      for (ValueId operand : function_.node(i).operands) {
+        if (early_[i]) early_[operand.node] = true;
+      }
+    }
+    for (int32_t i = 0; i < size(); ++i) {
+      const auto& operands = function_.node(i).operands;
+      const bool needs = std::any_of(operands.begin(), operands.end(),
+                                     [&](ValueId operand) { return writes_[operand.node]; });
+      writes_[i] = is_computed(function_.node(i)) && !early_[i] && (writes_[i] || needs);
+    }
+  }
+
+  // A node's height: that of its highest user and 1 more, or what it has already.
   void find_heights() {
-    heights_.assign(function_.size(), 0);
+    heights_.resize(function_.size(), 0);
     for (int32_t i = size() - 1; i >= 0; --i) {
       const int32_t below = heights_[i] + (is_computed(function_.node(i)) ? 1 : 0);
       for (ValueId operand : function_.node(i).operands) {
         heights_[operand.node] = std::max(heights_[operand.node], below);
       }
     }
+  }
+
+  // Above all that writes the state: where what can fail shares a launch, no write does.
+  void raise_fallible() {
+    int32_t floor = 0;
+    for (int32_t i = 0; i < size(); ++i) {
+      if (writes_[i]) floor = std::max(floor, heights_[i] + 1);
+    }
+    for (int32_t i = 0; i < size(); ++i) {
+      if (can_fail(function_.node(i))) heights_[i] = std::max(heights_[i], floor);
+    }
+    find_heights();
+  }
+
+  // Nodes that need no other can run as early as the earliest of them. Results and updates stay.
+  void raise_sources() {
+    std::vector<int32_t> sources;
+    int32_t highest = 0;
+    for (int32_t i = 0; i < size(); ++i) {
+      const auto& operands = function_.node(i).operands;
+      const bool needs = std::any_of(operands.begin(), operands.end(), [&](ValueId operand) {
+        return is_computed(function_.node(operand));
+      });
+      if (needs || heights_[i] == 0 || writes_[i] || !is_mergeable(i)) continue;
+      sources.push_back(i);
+      highest = std::max(highest, heights_[i]);
+    }
+    for (int32_t i : sources) heights_[i] = highest;
   }
 
   void find_groups() {
@@ -82,6 +133,7 @@ class Merger {
     }
     for (auto& [height, nodes] : by_height) {
       size_t results = 0;
+      bool fallible = false;
       std::vector<int32_t> group;
       auto finish = [&] {
         if (group.size() > 1) {
@@ -90,12 +142,16 @@ class Merger {
         }
         group.clear();
         results = 0;
+        fallible = false;
       };
       for (int32_t node : nodes) {
         const size_t more = function_.node(node).types.size();
-        if (results + more > static_cast<size_t>(kTickets)) finish();
+        // One that can fail in a launch: its report says which op did.
+        const bool fails = can_fail(function_.node(node));
+        if (results + more > static_cast<size_t>(kTickets) || (fails && fallible)) finish();
         group.push_back(node);
         results += more;
+        fallible |= fails;
       }
       finish();
     }
@@ -105,8 +161,6 @@ class Merger {
     if (!is_computed(function_.node(index)) || !is_static(function_, index)) return false;
     const KernelRequest request = make_request(function_, index);
     if (!can_generate(request)) return false;
-    // A kernel that can fail runs before the state is written: it must not wait for the updates.
-    if (can_fail(function_.node(index))) return false;
     int64_t bytes = 0;
     for (const TensorType& type : request.inputs) bytes += static_cast<int64_t>(type.byte_count());
     return heights_[index] == 0 || bytes <= kLargeBytes;
@@ -190,6 +244,8 @@ class Merger {
   }
 
   const Function& function_;
+  std::vector<bool> early_;
+  std::vector<bool> writes_;
   std::vector<int32_t> heights_;
   std::vector<std::vector<int32_t>> groups_;
   std::vector<int> group_of_;  // -1: stays alone
