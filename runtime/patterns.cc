@@ -10,38 +10,10 @@
 #include "ops/norm.h"
 #include "ops/pool.h"
 #include "ops/region.h"
+#include "runtime/uses.h"
 
 namespace adjoint {
 namespace {
-
-// How often each value is used in a function, and the only user where there is one.
-class Uses {
- public:
-  explicit Uses(const Function& function) {
-    for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
-      for (ValueId operand : function.node(i).operands) add(operand, i);
-    }
-    for (const auto& result : function.results()) add(result.value, -1);
-    for (const Update& update : function.updates()) add(update.value, -1);
-  }
-  // The node that alone uses the value, once; -1 where there is no such node.
-  int32_t only_user(ValueId value) const {
-    auto found = users_.find(value);
-    return found == users_.end() || found->second.count != 1 ? -1 : found->second.node;
-  }
-
- private:
-  struct User {
-    int64_t count = 0;
-    int32_t node = -1;
-  };
-  void add(ValueId value, int32_t node) {
-    User& user = users_[value];
-    ++user.count;
-    user.node = node;
-  }
-  std::map<ValueId, User> users_;
-};
 
 // A body under construction; its arguments stand for the operands.
 struct Body {
@@ -192,7 +164,111 @@ std::optional<Rewritten> fuse_norm_relu(const Function& function) {
   return result;
 }
 
+// Which operand of a region above is normalised; -1: the node is no such region without a bias.
+int normalised_operand(const Node& node) {
+  if (node.op != &kRegion) return -1;
+  const std::string text = signature(*node.blocks[0]);
+  for (const char* forward :
+       {kNormRelu, kNormReluPool, kInferenceNormRelu, kInferenceNormReluPool}) {
+    if (text == forward) return 0;
+  }
+  return text == kNormReluGrad || text == kNormReluPoolGrad ? 1 : -1;
+}
+
+// The sums that only regions above use, as what they normalise; by node.
+std::map<int32_t, BiasSum> find_bias_sums(const Function& function) {
+  std::map<int32_t, BiasSum> sums;
+  for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+    const Node& node = function.node(i);
+    if (auto sum = find_bias_sum(function, node)) sums.emplace(i, *sum);
+    const int normalised = sums.empty() ? -1 : normalised_operand(node);
+    for (int k = 0; k < static_cast<int>(node.operands.size()); ++k) {
+      if (k != normalised) sums.erase(node.operands[k].node);
+    }
+  }
+  for (const auto& result : function.results()) sums.erase(result.value.node);
+  for (const Update& update : function.updates()) sums.erase(update.value.node);
+  return sums;
+}
+
+// A body's nodes again, on these values in the place of its arguments; returns its results.
+std::vector<Value> copy_nodes(const Block& from, Block& to, std::map<ValueId, ValueId> values) {
+  for (int32_t i = 0; i < static_cast<int32_t>(from.size()); ++i) {
+    const Node& node = from.node(i);
+    if (node.op == &kArgument) continue;
+    std::vector<ValueId> operands;
+    for (ValueId operand : node.operands) operands.push_back(values.at(operand));
+    const Value copy =
+        to.add_with_origin(*node.op, std::move(operands), node.attributes, node.origin);
+    for (int k = 0; k < static_cast<int>(node.types.size()); ++k) {
+      values[{i, k}] = copy.output(k).id();
+    }
+  }
+  std::vector<Value> results;
+  for (const auto& result : from.results()) results.push_back(to.value(values.at(result.value)));
+  return results;
+}
+
+// The region again, adding the bias itself.
+Value draw_in(const Rewriter& rewriter, const Node& region, int normalised, const Node& add,
+              const BiasSum& sum) {
+  std::vector<Value> operands;
+  for (int i = 0; i < static_cast<int>(region.operands.size()); ++i) {
+    operands.push_back(rewriter(i == normalised ? sum.x : region.operands[i]));
+  }
+  operands.push_back(rewriter(sum.bias));
+  Body body(operands);
+  const Block& old = *region.blocks[0];
+  std::map<ValueId, ValueId> inner;
+  for (size_t i = 0; i < old.arguments().size(); ++i) {
+    inner[old.arguments()[i]] = body.arguments[i].id();
+  }
+  ValueId& x = inner[old.arguments()[normalised]];
+  x = body.block->add_with_origin(kAdd, {x, body.arguments.back().id()}, add.attributes, add.origin)
+          .id();
+  const std::vector<Value> results = copy_nodes(old, *body.block, std::move(inner));
+  std::vector<ValueId> ids;
+  for (Value value : operands) ids.push_back(value.id());
+  return rewriter.to().add_with_origin(
+      kRegion, std::move(ids), {}, join_origins(region.origin, add.origin), {body.finish(results)});
+}
+
+std::optional<Rewritten> draw_in_biases(const Function& function) {
+  const std::map<int32_t, BiasSum> sums = find_bias_sums(function);
+  if (sums.empty()) return std::nullopt;
+  Rewritten result{std::make_unique<Function>(function.module(), function.name()), {}};
+  Rewriter rewriter(function, *result.function);
+  for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+    if (sums.contains(i)) continue;
+    const Node& node = function.node(i);
+    const int normalised = normalised_operand(node);
+    const auto sum = normalised < 0 ? sums.end() : sums.find(node.operands[normalised].node);
+    if (sum == sums.end()) {
+      rewriter.keep(i);
+      continue;
+    }
+    const Value fused = draw_in(rewriter, node, normalised, function.node(sum->first), sum->second);
+    for (int output = 0; output < static_cast<int>(node.types.size()); ++output) {
+      rewriter.replace({i, output}, fused.output(output));
+    }
+  }
+  result.values = rewriter.finish();
+  return result;
+}
+
 }  // namespace
+
+std::optional<BiasSum> find_bias_sum(const Function& function, const Node& node) {
+  if (node.op != &kAdd || node.types[0].shape.rank() < 2) return {};
+  const Shape& sum = node.types[0].shape;
+  for (int side : {0, 1}) {
+    const BiasSum found{node.operands[side], node.operands[1 - side]};
+    const Shape& bias = function.type(found.bias).shape;
+    const bool fits = bias.rank() == 1 && bias[0] == sum[sum.rank() - 1];
+    if (fits && function.type(found.x).shape == sum) return found;
+  }
+  return {};
+}
 
 std::string signature(const Block& body) {
   std::map<int32_t, std::string> names;
@@ -229,5 +305,7 @@ Pass norm_relu_grad_pass() {
 }
 
 Pass norm_relu_pass() { return {"norm_relu", fuse_norm_relu}; }
+
+Pass norm_bias_pass() { return {"norm_bias", draw_in_biases}; }
 
 }  // namespace adjoint

@@ -97,6 +97,60 @@ TEST(NormReluGradPass, GathersTheBackward) {
 )");
 }
 
+TEST(NormBiasPass, DrawsTheBiasIntoForwardAndBackward) {
+  const std::string step =
+      run(norm_relu_grad_pass(),
+          R"(function f(x: f32[2,3], b: f32[3], s: f32[3], o: f32[3], dy: f32[2,3]) {
+  %0 = add(b, x) : f32[2,3]
+  %1 = batch_norm(%0, s, o) : f32[2,3], f32[3], f32[3]
+  %2 = relu(%1.0) : f32[2,3]
+  %3 = relu_grad(dy, %2) : f32[2,3]
+  %4 = batch_norm_grad(%3, %0, s, %1.1, %1.2) : f32[2,3], f32[3], f32[3]
+  return y=%2, dx=%4.0
+}
+)");
+  EXPECT_EQ(run(norm_bias_pass(), run(norm_relu_pass(), step)),
+            R"(function f(x: f32[2,3], b: f32[3], s: f32[3], o: f32[3], dy: f32[2,3]) {
+  %0 = region(x, s, o, b) : f32[2,3], f32[3], f32[3] {
+    block(a0: f32[2,3], a1: f32[3], a2: f32[3], a3: f32[3]) {
+      %0 = add(a0, a3) : f32[2,3]
+      %1 = batch_norm(%0, a1, a2) : f32[2,3], f32[3], f32[3]
+      %2 = relu(%1.0) : f32[2,3]
+      return r0=%2, r1=%1.1, r2=%1.2
+    }
+  }
+  %1 = region(dy, x, s, o, %0.1, %0.2, b) : f32[2,3], f32[3], f32[3] {
+    block(a0: f32[2,3], a1: f32[2,3], a2: f32[3], a3: f32[3], a4: f32[3], a5: f32[3], a6: f32[3]) {
+      %0 = add(a1, a6) : f32[2,3]
+      %1 = batch_norm_inference(%0, a2, a3, a4, a5) : f32[2,3]
+      %2 = relu(%1) : f32[2,3]
+      %3 = relu_grad(a0, %2) : f32[2,3]
+      %4 = batch_norm_grad(%3, %0, a2, a4, a5) : f32[2,3], f32[3], f32[3]
+      return r0=%4.0, r1=%4.1, r2=%4.2
+    }
+  }
+  return y=%0.0, dx=%1.0
+}
+)");
+}
+
+// A sum that is used elsewhere too is stored anyway.
+TEST(NormBiasPass, LeavesSumsThatOthersUse) {
+  const char* text = R"(function f(x: f32[2,3], b: f32[3], s: f32[3], o: f32[3]) {
+  %0 = add(x, b) : f32[2,3]
+  %1 = region(%0, s, o) : f32[2,3], f32[3], f32[3] {
+    block(a0: f32[2,3], a1: f32[3], a2: f32[3]) {
+      %0 = batch_norm(a0, a1, a2) : f32[2,3], f32[3], f32[3]
+      %1 = relu(%0.0) : f32[2,3]
+      return r0=%1, r1=%0.1, r2=%0.2
+    }
+  }
+  return y=%1.0, z=%0
+}
+)";
+  EXPECT_EQ(run(norm_bias_pass(), text), text);
+}
+
 // A value that is used elsewhere too must stay.
 TEST(NormReluPass, LeavesOthersAlone) {
   const char* text = R"(function f(x: f32[2,3], s: f32[3], o: f32[3]) {

@@ -26,21 +26,6 @@ Value turned_operand(Value filter) {
 
 bool is_static(const Value& value) { return value.shape().is_static(); }
 
-// Whether there is a kernel for such a region.
-bool is_taken(const std::function<bool(const KernelRequest&)>& has_kernel,
-              const std::vector<Value>& operands, const std::shared_ptr<const Block>& body) {
-  Block scratch("scratch");
-  std::vector<Value> arguments;
-  for (const Value& operand : operands) {
-    arguments.push_back(scratch.argument("a" + std::to_string(arguments.size()), operand.type()));
-  }
-  const Node& node = region(scratch, arguments, body).node();
-  KernelRequest request{node, {}, {}};
-  for (const Value& operand : operands) request.inputs.push_back(concrete(operand.type()));
-  for (const Type& type : node.types) request.outputs.push_back(concrete(type));
-  return has_kernel(request);
-}
-
 }  // namespace
 
 bool is_convolution(const Node& node) {
@@ -61,7 +46,7 @@ std::shared_ptr<const Block> turned_body(const Node& node, std::span<const Value
   return body;
 }
 
-Pass filter_layout_pass(std::function<bool(const KernelRequest&)> has_kernel) {
+Pass filter_layout_pass(HasKernel has_kernel) {
   auto lay_out = [has_kernel =
                       std::move(has_kernel)](const RewriteSite& site) -> std::vector<Value> {
     const Node& node = site.node;
@@ -73,7 +58,7 @@ Pass filter_layout_pass(std::function<bool(const KernelRequest&)> has_kernel) {
     const bool turns_result = node.op == &kConv2dFilterGrad;
     if (!turns_result) operands[1] = turned_operand(operands[1]);
     const std::shared_ptr<const Block> body = turned_body(node, operands);
-    if (!is_taken(has_kernel, operands, body)) return {};
+    if (!takes_region(has_kernel, operands, body)) return {};
     const Value result = region(site.block, operands, body);
     return {turns_result ? turn_back(result) : result};
   };

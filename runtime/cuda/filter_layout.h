@@ -7,12 +7,11 @@
 // update that reads it, and what remains are small kernels that run side by side.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
 
 #include "graph/pass.h"
-#include "runtime/kernel.h"
+#include "runtime/cuda/takes_region.h"
 
 namespace adjoint::cuda {
 
@@ -32,6 +31,6 @@ std::shared_ptr<const Block> turned_body(const Node& node, std::span<const Value
 // Pass "filter_layout": replaces conv2d and its gradients where a kernel takes their region. A
 // filter that is cast is transposed before. For functions whose shapes are known; run cse behind
 // it.
-Pass filter_layout_pass(std::function<bool(const KernelRequest&)> has_kernel);
+Pass filter_layout_pass(HasKernel has_kernel);
 
 }  // namespace adjoint::cuda

@@ -6,8 +6,8 @@
 
 namespace adjoint::cuda {
 
-// The passes of runtime/patterns.h with filter_layout, cse and dce between them, widen_missing,
-// decompose_missing, fusion, side_by_side. Both arguments must outlive the pipeline.
+// The passes of runtime/patterns.h with filter_layout, cse and dce between them, matmul_bias,
+// widen_missing, decompose_missing, fusion, side_by_side. Both arguments must outlive the pipeline.
 Pipeline lowering_pipeline(const KernelTable& kernels, Context& context);
 
 }  // namespace adjoint::cuda

@@ -8,7 +8,7 @@
 // With h = factor (x - mean) + offset, factor = scale / sqrt(variance + epsilon): y is h, relu(h),
 // or the largest relu(h) of a window. The mean is not drawn into the offset: of a mean far from
 // zero that would cost digits. Nothing between is stored; the backward finds each window's winner
-// again.
+// again. A bias, where there is one, is added to x as it is read.
 #pragma once
 
 #include <cmath>
@@ -63,22 +63,29 @@ __device__ inline C norm_factor(C scale, C variance, C epsilon) {
   return scale * (C{1} / std::sqrt(variance + epsilon));
 }
 
+// A vector of a number per channel, which may be missing.
+template <typename T>
+__device__ inline Compute<T> or_zero(const T* vector, int64_t channel) {
+  return vector == nullptr ? Compute<T>{0} : widen(vector[channel]);
+}
+
 // h of kVec channels. Moments may be of a wider type than the elements.
 template <typename T, int kVec>
 struct NormChannels {
-  Compute<T> factor[kVec], mean[kVec], offset[kVec];
+  Compute<T> factor[kVec], mean[kVec], offset[kVec], bias[kVec];
 
   template <typename M>
   __device__ NormChannels(int64_t channel, const T* scale, const T* offset, const M* mean,
-                          const M* variance, Compute<T> epsilon) {
+                          const M* variance, const T* bias, Compute<T> epsilon) {
     for (int v = 0; v < kVec; ++v) {
       const int64_t c = channel + v;
       factor[v] = norm_factor<Compute<T>>(widen(scale[c]), widen(variance[c]), epsilon);
       this->mean[v] = widen(mean[c]);
-      this->offset[v] = offset == nullptr ? Compute<T>{0} : widen(offset[c]);
+      this->offset[v] = or_zero(offset, c);
+      this->bias[v] = or_zero(bias, c);
     }
   }
-  __device__ Compute<T> centred(T x, int v) const { return widen(x) - mean[v]; }
+  __device__ Compute<T> centred(T x, int v) const { return (widen(x) + bias[v]) - mean[v]; }
   __device__ Compute<T> normal(Compute<T> centred, int v) const {
     return factor[v] * centred + offset[v];
   }
@@ -133,8 +140,8 @@ struct MomentResults {
 };
 
 template <typename T, int kVec>
-__global__ void channel_moments(Columns columns, const T* x, Moments* partials, unsigned* tickets,
-                                MomentResults<T> results) {
+__global__ void channel_moments(Columns columns, const T* x, const T* bias, Moments* partials,
+                                unsigned* tickets, MomentResults<T> results) {
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, Moments(&sums)[kVec]) {
@@ -143,9 +150,14 @@ __global__ void channel_moments(Columns columns, const T* x, Moments* partials, 
         int64_t row = rows.begin, at = row * columns.channels;
         if (row >= rows.end) return;
         // Distances from the first row: what all values have in common costs no digits.
-        const auto first = load_pack<kVec>(from);
+        const auto pack = load_pack<kVec>(from);
+        Compute<T> shift[kVec], first[kVec];
+        for (int v = 0; v < kVec; ++v) {
+          shift[v] = or_zero(bias, channel + v);
+          first[v] = widen(pack[v]) + shift[v];
+        }
         const auto apart = [&](T value, int v) {
-          return static_cast<double>(widen(value)) - static_cast<double>(widen(first[v]));
+          return static_cast<double>(widen(value) + shift[v]) - static_cast<double>(first[v]);
         };
         for (; row + 3 * rows.step < rows.end; row += 4 * rows.step, at += 4 * step) {
           const auto a = load_pack<kVec>(from + at), b = load_pack<kVec>(from + at + step);
@@ -161,18 +173,18 @@ __global__ void channel_moments(Columns columns, const T* x, Moments* partials, 
         }
       },
       [&](int64_t channel, Moments sum) {
-        if (sum.count != 0) sum.mean += widen(x[channel]);
+        if (sum.count != 0) sum.mean += widen(x[channel]) + or_zero(bias, channel);
         results.store(channel, sum);
       });
 }
 
 template <typename T, typename M, int kVec, bool kRelu>
 __global__ void normalize(Columns columns, NormWindows windows, const T* x, const T* scale,
-                          const T* offset, const M* mean, const M* variance, Compute<T> epsilon,
-                          T* y) {
+                          const T* offset, const M* mean, const M* variance, const T* bias,
+                          Compute<T> epsilon, T* y) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
-  const NormChannels<T, kVec> k(at.channel, scale, offset, mean, variance, epsilon);
+  const NormChannels<T, kVec> k(at.channel, scale, offset, mean, variance, bias, epsilon);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
     const T* from = x + first_pixel(windows, row) * columns.channels + at.channel;
@@ -188,7 +200,7 @@ __global__ void normalize(Columns columns, NormWindows windows, const T* x, cons
 
 template <typename T>
 struct NormGradArguments {
-  const T *dy, *x, *scale, *offset, *mean, *variance;
+  const T *dy, *x, *scale, *offset, *mean, *variance, *bias;
   Compute<T> epsilon;
   T *dx, *dscale, *doffset;
   // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
@@ -214,7 +226,8 @@ __global__ void norm_grad_sums(Columns columns, NormWindows windows, Sums* parti
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
-        const NormChannels<T, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.epsilon);
+        const NormChannels<T, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.bias,
+                                      a.epsilon);
         for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
           const T* from = a.x + first_pixel(windows, row) * columns.channels + channel;
           const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
@@ -277,7 +290,8 @@ template <typename T, int kVec, bool kRelu>
 __global__ void norm_grad_write(Columns columns, NormWindows windows, NormGradArguments<T> a) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
-  const NormChannels<T, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.epsilon);
+  const NormChannels<T, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
+                                a.epsilon);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
     write_cell<T, kVec, kRelu>(windows, a, k, columns, at.channel, row);
@@ -301,7 +315,7 @@ class BatchNorm {
     return vector_bytes() + reducing(windows_.windows).template partial_bytes<Sums>();
   }
 
-  // x, scale, offset -> y, mean, variance.
+  // x, scale, offset -> y, mean, variance. In all of these a bias is the last operand.
   void forward(const KernelCall& call) const {
     if (channels_ == 0) return;
     C* wide = kNarrow ? static_cast<C*>(call.workspace) : nullptr;
@@ -311,18 +325,18 @@ class BatchNorm {
     visit_pack<T>(channels_, [&]<int kVec>() {
       launch("channel_moments", channel_moments<T, kVec>,
              columns.template reducing_shape<Moments>(), call.stream, columns, call.input<T>(0),
-             partials<Moments>(call), call.tickets, results);
+             bias(call, 3), partials<Moments>(call), call.tickets, results);
     });
     if constexpr (kNarrow) {
-      write<C>(call, wide, wide + channels_);
+      write<C>(call, wide, wide + channels_, bias(call, 3));
     } else {
-      write<T>(call, call.output<T>(1), call.output<T>(2));
+      write<T>(call, call.output<T>(1), call.output<T>(2), bias(call, 3));
     }
   }
 
   // x, scale, offset, mean, variance -> y.
   void inference(const KernelCall& call) const {
-    if (channels_ > 0) write<T>(call, call.input<T>(3), call.input<T>(4));
+    if (channels_ > 0) write<T>(call, call.input<T>(3), call.input<T>(4), bias(call, 5));
   }
 
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset.
@@ -330,17 +344,12 @@ class BatchNorm {
     if (channels_ == 0) return;
     C* vectors = static_cast<C*>(call.workspace);
     const size_t mean = kRelu ? 4 : 3;
-    const NormGradArguments<T> arguments{call.input<T>(0),
-                                         call.input<T>(1),
-                                         call.input<T>(2),
-                                         kRelu ? call.input<T>(3) : nullptr,
-                                         call.input<T>(mean),
-                                         call.input<T>(mean + 1),
-                                         epsilon_,
-                                         call.output<T>(0),
-                                         call.output<T>(1),
-                                         call.output<T>(2),
-                                         vectors,
+    const NormGradArguments<T> arguments{call.input<T>(0),     call.input<T>(1),
+                                         call.input<T>(2),     kRelu ? call.input<T>(3) : nullptr,
+                                         call.input<T>(mean),  call.input<T>(mean + 1),
+                                         bias(call, mean + 2), epsilon_,
+                                         call.output<T>(0),    call.output<T>(1),
+                                         call.output<T>(2),    vectors,
                                          vectors + channels_};
     const Columns sums = reducing(windows_.windows), cells = writing(windows_.cells);
     visit_pack<T>(channels_, [&]<int kVec>() {
@@ -366,13 +375,17 @@ class BatchNorm {
     return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
   }
 
+  static const T* bias(const KernelCall& call, size_t index) {
+    return index < call.inputs.size() ? call.input<T>(index) : nullptr;
+  }
+
   template <typename M>
-  void write(const KernelCall& call, const M* mean, const M* variance) const {
+  void write(const KernelCall& call, const M* mean, const M* variance, const T* bias) const {
     if (windows_.windows == 0) return;
     const Columns columns = writing(windows_.windows);
     visit_pack<T>(channels_, [&]<int kVec>() {
       launch("normalize", normalize<T, M, kVec, kRelu>, columns.shape(), call.stream, columns,
-             windows_, call.input<T>(0), call.input<T>(1), call.input<T>(2), mean, variance,
+             windows_, call.input<T>(0), call.input<T>(1), call.input<T>(2), mean, variance, bias,
              epsilon_, call.output<T>(0));
     });
   }

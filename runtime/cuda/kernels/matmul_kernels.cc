@@ -1,4 +1,4 @@
-// Kernels of matmul.
+// Kernels of matmul, alone and with a bias: the region of matmul_bias.h.
 #include <limits>
 #include <utility>
 
@@ -7,6 +7,8 @@
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/matmul_direct.h"
 #include "runtime/cuda/kernels/matmul_products.h"
+#include "runtime/cuda/matmul_bias.h"
+#include "runtime/patterns.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -30,7 +32,8 @@ size_t alignment_of(const Products& products, size_t element_size) {
   return alignment;
 }
 
-MatmulShape shape_of(const Products& products, DType dtype, const Options& options) {
+MatmulShape shape_of(const Products& products, DType dtype, Epilogue epilogue,
+                     const Options& options) {
   const BatchedProduct& p = products.product;
   const bool rounds = options.tf32 && dtype == DType::f32;
   return {.dtype = dtype,
@@ -42,6 +45,7 @@ MatmulShape shape_of(const Products& products, DType dtype, const Options& optio
           .k = p.k,
           .transpose_a = p.transpose_a,
           .transpose_b = p.transpose_b,
+          .epilogue = epilogue,
           .batch = p.batch,
           .a_stride = p.a_stride,
           .b_stride = p.b_stride,
@@ -61,12 +65,15 @@ bool supports_cublaslt(const KernelRequest& request) {
   return adds_as_asked && products_of(request).product.batch <= std::numeric_limits<int32_t>::max();
 }
 
+// A bias is the last operand of a region's request.
 MatmulPlan plan_for(const KernelRequest& request, const Products& products, Context& context) {
-  return context.cublaslt.plan(shape_of(products, request.outputs[0].dtype, context.options));
+  const Epilogue epilogue = request.inputs.size() > 2 ? Epilogue::bias : Epilogue::none;
+  return context.cublaslt.plan(
+      shape_of(products, request.outputs[0].dtype, epilogue, context.options));
 }
 
-KernelFacts describe_cublaslt(const KernelRequest& request, Context& context) {
-  const Products products = products_of(request);
+KernelFacts describe_products(const KernelRequest& request, const Products& products,
+                              Context& context) {
   KernelFacts facts{.flops = products.flops()};
   if (has_products(products)) {
     facts.workspace_bytes = plan_for(request, products, context).workspace_bytes;
@@ -74,8 +81,7 @@ KernelFacts describe_cublaslt(const KernelRequest& request, Context& context) {
   return facts;
 }
 
-PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) {
-  Products products = products_of(request);
+PreparedKernel prepare_products(const KernelRequest& request, Products products, Context& context) {
   if (!has_products(products)) {
     return [bytes = request.outputs[0].byte_count()](const KernelCall& call) {
       fill_async(call.outputs[0], 0, bytes, call.stream);
@@ -90,6 +96,7 @@ PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) 
       cublaslt.matmul(plan,
                       {.a = call.input<char>(0) + operands.a * element_size,
                        .b = call.input<char>(1) + operands.b * element_size,
+                       .bias = plan.has_bias ? call.inputs[2] : nullptr,
                        .d = d,
                        .workspace = call.workspace},
                       call.stream);
@@ -98,12 +105,49 @@ PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) 
   };
 }
 
+KernelFacts describe_cublaslt(const KernelRequest& request, Context& context) {
+  return describe_products(request, products_of(request), context);
+}
+PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) {
+  return prepare_products(request, products_of(request), context);
+}
+
+// The product in a region with a bias, as a request of its own.
+KernelRequest product_in(const KernelRequest& region) {
+  const Block& body = region.region();
+  int32_t index = 0;
+  while (body.node(index).op != &kMatmul) ++index;
+  return {body.node(index), {region.inputs[0], region.inputs[1]}, region.outputs};
+}
+
+// In 16 bits the product would have to be rounded before the bias is added. One bias for all rows
+// of one product, which is not empty.
+bool supports_bias(const KernelRequest& request) {
+  if (request.inputs.size() != 3 || signature(request.region()) != kMatmulBias) return false;
+  const DType dtype = request.outputs[0].dtype;
+  const KernelRequest product = product_in(request);
+  const Products products = products_of(product);
+  return (dtype == DType::f32 || dtype == DType::f64) && supports_cublaslt(product) &&
+         has_products(products) && products.operands.size() == 1 && products.product.batch == 1;
+}
+KernelFacts describe_bias(const KernelRequest& request, Context& context) {
+  return describe_products(request, products_of(product_in(request)), context);
+}
+PreparedKernel prepare_bias(const KernelRequest& request, Context& context) {
+  return prepare_products(request, products_of(product_in(request)), context);
+}
+
 constexpr KernelDef kKernels[] = {
     {.name = "cublaslt.matmul",
      .op = "matmul",
      .supports = supports_cublaslt,
      .describe = describe_cublaslt,
      .prepare = prepare_cublaslt},
+    {.name = "cublaslt.matmul_bias",
+     .op = "region",
+     .supports = supports_bias,
+     .describe = describe_bias,
+     .prepare = prepare_bias},
     {.name = "adjoint.matmul",
      .op = "matmul",
      .describe = describe_direct_matmul,

@@ -1,7 +1,9 @@
 // matmul's kernels against plain loops in double.
 #include <cmath>
 
+#include "ops/elementwise.h"
 #include "ops/linalg.h"
+#include "ops/region.h"
 #include "runtime/cuda/kernels/library_tester.h"
 
 namespace adjoint::cuda {
@@ -129,6 +131,45 @@ TEST_F(Matmul, AddsInDoubleOnDemand) {
     const double rounding = dtype == DType::f32 ? 6e-8 : dtype == DType::f16 ? 5e-4 : 4e-3;
     check(tester, c, dtype, rounding, 1);
   }
+}
+
+// The region that matmul_bias makes: for one product with 32 or 64 bits.
+TEST_F(Matmul, AddsABias) {
+  LibraryTester tester;
+  int taken = 0;
+  for (const Case& c : cases()) {
+    for (DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+      Block block("test");
+      auto body = std::make_shared<Block>("region");
+      std::vector<Value> outer, inner;
+      auto operand = [&](const Dims& dims) {
+        const std::string name = "a" + std::to_string(outer.size());
+        outer.push_back(block.argument(name, {dtype, Shape::of(dims)}));
+        inner.push_back(body->argument(name, outer.back().type()));
+      };
+      operand(c.a);
+      operand(c.b);
+      const Value product = matmul(inner[0], inner[1], c.attributes);
+      const Dims result = product.shape().static_dims();
+      operand({result.back()});
+      body->result("r0", product + inner[2]);
+      const Value y = region(block, outer, body);
+      for (const KernelDef* kernel : kernels_for(matmul_kernels(), y)) {
+        std::vector<std::vector<double>> values;
+        for (const Value& value : outer) values.push_back(random_values(value.type(), ++taken));
+        const std::vector<double> got = tester.run(*kernel, y, values);
+        std::vector<double> want = naive(c, values[0], values[1], result);
+        ASSERT_EQ(got.size(), want.size());
+        for (size_t i = 0; i < want.size(); ++i) {
+          want[i] += values[2][i % result.back()];
+          ASSERT_NEAR(got[i], want[i],
+                      (dtype == DType::f32 ? 1e-5 : 1e-13) * (1 + std::abs(want[i])))
+              << kernel->name << " " << i;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(taken, 3 * 2 * 34);
 }
 
 TEST_F(Matmul, RoundsFactorsOnDemandOnly) {

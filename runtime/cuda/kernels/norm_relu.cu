@@ -1,6 +1,8 @@
-// Kernels of batch normalisation with relu and perhaps a max pool, and of their backward: the
-// regions of runtime/patterns.h.
-#include <optional>
+// Kernels of batch normalisation with relu and perhaps a bias and a max pool, and of their
+// backward: the regions of runtime/patterns.h.
+#include <algorithm>
+#include <initializer_list>
+#include <string>
 
 #include "ops/norm.h"
 #include "ops/pool.h"
@@ -18,19 +20,21 @@ bool is_wide_float(const KernelRequest& request) {
          (request.inputs[0].dtype == DType::f32 || request.inputs[0].dtype == DType::f64);
 }
 
-bool matches(const KernelRequest& request, const char* plain, const char* pooled) {
+bool matches(const KernelRequest& request, std::initializer_list<const char*> signatures) {
   if (!is_wide_float(request)) return false;
   const std::string text = signature(request.region());
-  return text == plain || text == pooled;
+  return std::find(signatures.begin(), signatures.end(), text) != signatures.end();
 }
 bool supports_training(const KernelRequest& request) {
-  return matches(request, kNormRelu, kNormReluPool);
+  return matches(request, {kNormRelu, kNormReluPool, kBiasNormRelu, kBiasNormReluPool});
 }
 bool supports_inference(const KernelRequest& request) {
-  return matches(request, kInferenceNormRelu, kInferenceNormReluPool);
+  return matches(request, {kInferenceNormRelu, kInferenceNormReluPool, kBiasInferenceNormRelu,
+                           kBiasInferenceNormReluPool});
 }
 bool supports_grad(const KernelRequest& request) {
-  return matches(request, kNormReluGrad, kNormReluPoolGrad);
+  return matches(request,
+                 {kNormReluGrad, kNormReluPoolGrad, kBiasNormReluGrad, kBiasNormReluPoolGrad});
 }
 
 // What a region's body says.

@@ -57,28 +57,33 @@ struct Regions {
   Block block{"test"};
   Value forward, backward, inference;
 
-  Regions(const Case& c, DType dtype) {
+  Regions(const Case& c, DType dtype, bool biased = false) : biased_(biased) {
     const Type x = {dtype, Shape::of(c.x)}, channels = {dtype, {Dim(c.x.back())}};
     Type y;
     forward = make({x, channels, channels}, [&](const Values& a) -> Values {
-      const Normalized n = batch_norm(a[0], a[1], a[2], kEpsilon);
+      const Normalized n = batch_norm(sum(a, 0), a[1], a[2], kEpsilon);
       const Value result = pooled(relu(n.y), c);
       y = result.type();
       return {result, n.mean, n.variance};
     });
     inference = make({x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
-      return {pooled(relu(batch_norm_inference(a[0], a[1], a[2], a[3], a[4], kEpsilon)), c)};
+      return {pooled(relu(batch_norm_inference(sum(a, 0), a[1], a[2], a[3], a[4], kEpsilon)), c)};
     });
     backward = make({y, x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
-      const Value r = relu(batch_norm_inference(a[1], a[2], a[3], a[4], a[5], kEpsilon));
+      const Value x = sum(a, 1);
+      const Value r = relu(batch_norm_inference(x, a[2], a[3], a[4], a[5], kEpsilon));
       const Value dr = c.pool.window.empty() ? a[0] : max_pool_grad(a[0], r, c.pool);
-      const NormGradients d = batch_norm_grad(relu_grad(dr, r), a[1], a[2], a[4], a[5], kEpsilon);
+      const NormGradients d = batch_norm_grad(relu_grad(dr, r), x, a[2], a[4], a[5], kEpsilon);
       return {d.x, d.scale, d.offset};
     });
   }
 
  private:
-  Value make(const std::vector<Type>& operands, std::function<Values(const Values&)> build) {
+  // What is normalised: this argument, with the last one where that is a bias.
+  Value sum(const Values& a, int x) const { return biased_ ? a[x] + a.back() : a[x]; }
+
+  Value make(std::vector<Type> operands, std::function<Values(const Values&)> build) {
+    if (biased_) operands.push_back(operands.back());
     auto body = std::make_shared<Block>("region");
     Values outer, inner;
     for (const Type& type : operands) {
@@ -91,6 +96,8 @@ struct Regions {
     }
     return region(block, outer, body);
   }
+
+  bool biased_;
 };
 
 TEST(RegionsTest, AreThoseOfThePasses) {
@@ -103,6 +110,14 @@ TEST(RegionsTest, AreThoseOfThePasses) {
   EXPECT_EQ(text(with_pool.forward), kNormReluPool);
   EXPECT_EQ(text(with_pool.inference), kInferenceNormReluPool);
   EXPECT_EQ(text(with_pool.backward), kNormReluPoolGrad);
+  const Regions biased(Case{{2, 3}, {}}, DType::f32, true);
+  const Regions both({{2, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}}, DType::f32, true);
+  EXPECT_EQ(text(biased.forward), kBiasNormRelu);
+  EXPECT_EQ(text(biased.inference), kBiasInferenceNormRelu);
+  EXPECT_EQ(text(biased.backward), kBiasNormReluGrad);
+  EXPECT_EQ(text(both.forward), kBiasNormReluPool);
+  EXPECT_EQ(text(both.inference), kBiasInferenceNormReluPool);
+  EXPECT_EQ(text(both.backward), kBiasNormReluPoolGrad);
 }
 
 // Inputs for a region: `positive` is the position of the variance.
@@ -126,9 +141,10 @@ void expect_close(Value region, const std::vector<oracle::Tensor>& inputs) {
   }
 }
 
-class NormReluTest : public ::testing::TestWithParam<std::tuple<int, DType>> {
+class NormReluTest : public ::testing::TestWithParam<std::tuple<int, DType, bool>> {
  protected:
-  const Regions regions{kCases[std::get<0>(GetParam())], std::get<1>(GetParam())};
+  const Regions regions{kCases[std::get<0>(GetParam())], std::get<1>(GetParam()),
+                        std::get<2>(GetParam())};
 };
 
 TEST_P(NormReluTest, Forward) { expect_close(regions.forward, inputs_of(regions.forward, -1)); }
@@ -137,10 +153,10 @@ TEST_P(NormReluTest, Inference) {
   expect_close(regions.inference, inputs_of(regions.inference, 4));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, NormReluTest,
-                         ::testing::Combine(::testing::Range(0,
-                                                             static_cast<int>(std::size(kCases))),
-                                            ::testing::Values(DType::f32, DType::f64)));
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, NormReluTest,
+    ::testing::Combine(::testing::Range(0, static_cast<int>(std::size(kCases))),
+                       ::testing::Values(DType::f32, DType::f64), ::testing::Bool()));
 
 TEST(NormReluTest, AMeanFarFromZeroKeepsTheVariance) {
   const Regions regions({{1000, 3}, {}}, DType::f32);
