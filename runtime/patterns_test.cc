@@ -136,7 +136,7 @@ TEST(NormBiasPass, DrawsTheBiasIntoForwardAndBackward) {
 
 // A sum that is used elsewhere too is stored anyway.
 TEST(NormBiasPass, LeavesSumsThatOthersUse) {
-  const char* text = R"(function f(x: f32[2,3], b: f32[3], s: f32[3], o: f32[3]) {
+  const std::string region = R"(function f(x: f32[2,3], b: f32[3], s: f32[3], o: f32[3]) {
   %0 = add(x, b) : f32[2,3]
   %1 = region(%0, s, o) : f32[2,3], f32[3], f32[3] {
     block(a0: f32[2,3], a1: f32[3], a2: f32[3]) {
@@ -145,10 +145,11 @@ TEST(NormBiasPass, LeavesSumsThatOthersUse) {
       return r0=%1, r1=%0.1, r2=%0.2
     }
   }
-  return y=%1.0, z=%0
-}
 )";
-  EXPECT_EQ(run(norm_bias_pass(), text), text);
+  for (const char* use :
+       {"  return y=%1.0, z=%0\n}\n", "  %2 = neg(%0) : f32[2,3]\n  return y=%1.0, z=%2\n}\n"}) {
+    EXPECT_EQ(run(norm_bias_pass(), region + use), region + use);
+  }
 }
 
 // A value that is used elsewhere too must stay.
