@@ -18,6 +18,8 @@
 #include "runtime/cuda/device.h"
 #include "runtime/executable.h"
 #include "runtime/optimize.h"
+#include "runtime/plan_streams.h"
+#include "runtime/planner.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
 namespace adjoint::mnist {
@@ -130,6 +132,26 @@ void print_roofline(const Plan& plan, int64_t launches) {
   std::printf("(every launch reads and writes HBM here, in 32 bits, bf16's too)\n");
 }
 
+// The planner's own estimate, with streams and without.
+void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& model) {
+  std::map<int32_t, int> launches;
+  size_t waits = 0;
+  for (const Launch& launch : plan.launches) {
+    ++launches[launch.stream];
+    waits += launch.waits.size();
+  }
+  std::printf("\nthe plan's streams and their entries:");
+  for (const auto& [stream, count] : launches) std::printf(" %d: %d,", stream, count);
+  std::printf(" %zu waits\n", waits);
+  std::printf("arena: %.2f MB, on one stream %.2f MB\n", 1e-6 * double(plan.arena_bytes()),
+              1e-6 * double(one_stream.arena_bytes()));
+  std::printf(
+      "microseconds a step, as the planner estimates (%.1f an entry, %.1f a wait, assumed;\n"
+      "f32): %.1f, on one stream %.1f\n",
+      1e6 * model.launch_seconds, 1e6 * model.event_seconds, 1e6 * step_seconds(plan, model),
+      1e6 * step_seconds(one_stream, model));
+}
+
 void run(int64_t batch) {
   fake_cuda::reset();
   const std::shared_ptr<Device> device = cuda::device({.kernel_cache = ""});
@@ -144,6 +166,8 @@ void run(int64_t batch) {
   std::printf("a training step of the reference network, batch %lld\n\n", (long long)batch);
   print_plan(plan);
   print_roofline(plan, print_launches(train, state, bindings));
+  const auto one = cuda::device({.streams = 1, .kernel_cache = ""});
+  print_streams(plan, make_plan(*optimized.function, plan.bindings, *one), device->stream_model());
 }
 
 }  // namespace

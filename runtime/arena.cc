@@ -21,7 +21,7 @@ size_t padded(size_t bytes) {
 }
 
 // Largest first, each into the smallest gap among those whose lifetimes it meets.
-size_t place_by_size(std::span<ArenaItem> items) {
+size_t place_by_size(std::span<ArenaItem> items, const ItemsApart& apart) {
   std::vector<uint32_t> order(items.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
@@ -35,6 +35,7 @@ size_t place_by_size(std::span<ArenaItem> items) {
     for (uint32_t other_index : placed) {
       const ArenaItem& other = items[other_index];
       if (other.last < item.first || item.last < other.first) continue;
+      if (apart && apart(index, other_index)) continue;
       if (other.offset >= end + size && other.offset - end < best_gap) {
         best = end;
         best_gap = other.offset - end;
@@ -134,8 +135,8 @@ size_t place_by_time(std::span<ArenaItem> items) {
 
 }  // namespace
 
-size_t assign_offsets(std::span<ArenaItem> items) {
-  return items.size() <= kExhaustive ? place_by_size(items) : place_by_time(items);
+size_t assign_offsets(std::span<ArenaItem> items, const ItemsApart& apart) {
+  return items.size() <= kExhaustive ? place_by_size(items, apart) : place_by_time(items);
 }
 
 }  // namespace adjoint

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 namespace adjoint {
@@ -20,6 +21,10 @@ struct ArenaItem {
 // Places the items so that those whose lifetimes meet don't overlap, and returns the bytes needed.
 // Large items start off multiples of 4 KB of each other, so that loads don't wait for stores of
 // other buffers with equal low address bits.
-size_t assign_offsets(std::span<ArenaItem> items);
+//
+// `apart`, where given, tells of two items whose lifetimes meet, by position, whether they may
+// share bytes all the same. It is not asked where the items are many thousands.
+using ItemsApart = std::function<bool(size_t, size_t)>;
+size_t assign_offsets(std::span<ArenaItem> items, const ItemsApart& apart = nullptr);
 
 }  // namespace adjoint

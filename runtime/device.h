@@ -31,6 +31,15 @@ struct RunHooks {
   bool check_finite = false;
 };
 
+// What the planner estimates with when it decides which launches run beside each other.
+struct StreamModel {
+  int streams = 1;            // that launches may be spread over; 3 at most are used
+  double launch_seconds = 0;  // of a launch, beside its work
+  double event_seconds = 0;   // of a wait for another stream
+  double bytes_per_second = 1;
+  double flops_per_second = 1;
+};
+
 // A plan with its kernels prepared: one user at a time.
 class BoundPlan {
  public:
@@ -85,6 +94,7 @@ class Device {
   // Nothing where there is none.
   virtual std::optional<KernelChoice> choose(const KernelRequest& request,
                                              std::string_view kernel = {}) const = 0;
+  virtual StreamModel stream_model() const { return {}; }
   // Zeroed memory of the device, aligned for its kernels.
   virtual Tensor allocate(const TensorType& type) = 0;
   // Bytes that could still be allocated; nothing where the device uses the host's memory.

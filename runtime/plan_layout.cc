@@ -1,6 +1,7 @@
 #include "runtime/plan_layout.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "graph/error.h"
 
@@ -18,8 +19,9 @@ StorageKind leaf_kind(const OpDef* op) {
 
 }  // namespace
 
-Layout::Layout(const Function& function, const Selection& selection, Plan& plan)
-    : function_(function), selection_(selection), plan_(plan) {
+Layout::Layout(const Function& function, const Selection& selection, const StreamModel& model,
+               Plan& plan)
+    : function_(function), selection_(selection), model_(model), plan_(plan) {
   starts_.reserve(function.size());
   for (int32_t n = 0; n < size_of(function); ++n) {
     starts_.push_back(size_of(values_));
@@ -40,6 +42,7 @@ void Layout::run() {
   place_updates();
   place_results();
   finish_moves();
+  assign_streams();
   find_in_place();
   assign_arena();
   emit_buffers();
@@ -47,6 +50,11 @@ void Layout::run() {
   emit_kernels();
   emit_moves(late_);
   emit_moves(commits_);
+  if (streams_.is_one()) return;
+  for (int32_t i = 0; i < size_of(plan_.launches); ++i) {
+    plan_.launches[i].stream = streams_.stream(i);
+    plan_.launches[i].waits = streams_.waits(i);
+  }
 }
 
 void Layout::add_storages() {
@@ -198,6 +206,70 @@ void Layout::finish_moves() {
   }
 }
 
+template <typename F>
+void Layout::visit_uses(F&& f) const {
+  const auto visit_moves = [&](const std::vector<Move>& moves) {
+    for (const Move& move : moves) {
+      if (move.from < 0) f(move.launch, roots_[move.value]);
+    }
+  };
+  visit_moves(early_);
+  int32_t launch = size_of(early_);
+  for (int32_t n : selection_.order) {
+    for (ValueId operand : function_.node(n).operands) f(launch, root(operand));
+    for (int32_t o = 0; o < size_of(function_.node(n).types); ++o) f(launch, index({n, o}));
+    ++launch;
+  }
+  visit_moves(late_);
+  visit_moves(commits_);
+}
+
+std::vector<StreamTask> Layout::stream_tasks() const {
+  const size_t launches = early_.size() + selection_.order.size() + late_.size() + commits_.size();
+  std::vector<StreamTask> tasks(launches);
+  std::vector<std::vector<int32_t>> readers(plan_.storages.size());  // of leaves
+  visit_uses([&](int32_t launch, Index root) {
+    const Group& group = groups_[root];
+    if (group.first >= 0 && group.first < launch) tasks[launch].after.push_back(group.first);
+    if (group.first < 0) readers[group.storage].push_back(launch);
+  });
+  const auto write = [&](int32_t launch, int32_t storage) {
+    if (plan_.storages[storage].kind != StorageKind::variable) return;
+    std::vector<int32_t>& after = tasks[launch].after;
+    for (int32_t reader : readers[storage]) {
+      if (reader < launch) after.push_back(reader);
+    }
+    if (last_fallible_ >= 0) after.push_back(last_fallible_);
+  };
+  int32_t launch = size_of(early_);
+  for (int32_t n : selection_.order) {
+    tasks[launch].seconds = launch_seconds(facts(n).flops, bytes_moved(n), model_);
+    tasks[launch].main = facts(n).fallible;
+    for (int32_t output = 0; output < size_of(function_.node(n).types); ++output) {
+      write(launch, groups_[index({n, output})].storage);
+    }
+    ++launch;
+  }
+  for (const auto* moves : {&early_, &late_, &commits_}) {
+    for (const Move& move : *moves) {
+      tasks[move.launch].seconds = launch_seconds(0, 2.0 * double(bytes_[move.value]), model_);
+      if (move.from >= 0) tasks[move.launch].after.push_back(early_[move.from].launch);
+      write(move.launch, move.storage);
+    }
+  }
+  return tasks;
+}
+
+void Layout::assign_streams() {
+  if (model_.streams <= 1) return;
+  streams_ = internal::assign_streams(stream_tasks(), model_);
+  if (streams_.is_one()) return;
+  visit_uses([&](int32_t launch, Index root) {
+    int32_t& last = groups_[root].users[streams_.stream(launch)];
+    last = std::max(last, launch);
+  });
+}
+
 void Layout::find_in_place() {
   for (int32_t n : selection_.order) {
     for (int32_t output = 0; output < size_of(function_.node(n).types); ++output) {
@@ -235,6 +307,7 @@ bool Layout::may_overwrite(int32_t n, int32_t output, int32_t operand) const {
   if (target.storage != 0 || groups_[head].end != launch || groups_[head].overwritten == launch) {
     return false;
   }
+  if (!others_have_ended(target, launch)) return false;
   if (bytes_[head] < bytes_[index({n, output})]) return false;
   // Another operand in the same memory must be one that may be overwritten as well.
   for (int32_t other = 0; other < size_of(node.operands); ++other) {
@@ -244,26 +317,62 @@ bool Layout::may_overwrite(int32_t n, int32_t output, int32_t operand) const {
   return true;
 }
 
+// Whether a launch that reads the target begins after all other uses of it. What was in its memory
+// before was overwritten in the same way.
+bool Layout::others_have_ended(const Group& target, int32_t launch) const {
+  if (streams_.is_one()) return true;
+  for (int32_t s = 0; s < kMaxStreams; ++s) {
+    if (target.users[s] != launch && target.users[s] > streams_.ended(launch)[s]) return false;
+  }
+  return true;
+}
+
+int32_t Layout::add_item(size_t bytes, int32_t first, int32_t last) {
+  items_.push_back({bytes, first, last});
+  if (streams_.is_one()) return size_of(items_) - 1;
+  item_users_.push_back({-1, -1, -1});
+  for (int32_t user : {first, last}) item_users_.back()[streams_.stream(user)] = user;
+  return size_of(items_) - 1;
+}
+
 void Layout::assign_arena() {
   for (Index value = 0; value < size_of(values_); ++value) {
     Group& group = groups_[value];
     if (roots_[value] != value || group.storage != 0 || group.head != value) continue;
-    group.item = size_of(items_);
-    items_.push_back({bytes_[value], group.first, group.end});
+    group.item = add_item(bytes_[value], group.first, group.end);
   }
   for (Move& move : early_) {
-    if (move.storage != 0) continue;
-    move.item = size_of(items_);
-    items_.push_back({bytes_[move.value], move.launch, move.last});
+    if (move.storage == 0) move.item = add_item(bytes_[move.value], move.launch, move.last);
   }
   int32_t launch = size_of(early_);
   for (int32_t n : selection_.order) {
     const size_t bytes = facts(n).workspace_bytes;
-    workspaces_.push_back(bytes == 0 ? -1 : size_of(items_));
-    if (bytes != 0) items_.push_back({bytes, launch, launch});
+    workspaces_.push_back(bytes == 0 ? -1 : add_item(bytes, launch, launch));
     ++launch;
   }
-  plan_.storages[0].bytes = assign_offsets(items_);
+  if (!streams_.is_one()) stretch_items();
+  const auto ended_before = [&](size_t item, size_t other) {
+    const ByStream& ended = streams_.ended(items_[other].first);
+    return std::equal(item_users_[item].begin(), item_users_[item].end(), ended.begin(),
+                      std::less_equal<>());
+  };
+  const auto apart = [&](size_t a, size_t b) { return ended_before(a, b) || ended_before(b, a); };
+  plan_.storages[0].bytes = assign_offsets(items_, streams_.is_one() ? ItemsApart() : apart);
+}
+
+// Lifetimes in the order of launches, until all that may run during an item's last uses has begun.
+void Layout::stretch_items() {
+  for (Index value = 0; value < size_of(values_); ++value) {
+    const Group& group = groups_[value];
+    if (roots_[value] != value || group.storage != 0) continue;
+    ByStream& users = item_users_[groups_[group.head].item];
+    for (int32_t s = 0; s < kMaxStreams; ++s) users[s] = std::max(users[s], group.users[s]);
+  }
+  for (int32_t item = 0; item < size_of(items_); ++item) {
+    for (int32_t user : item_users_[item]) {
+      if (user >= 0) items_[item].last = std::max(items_[item].last, streams_.reach(user));
+    }
+  }
 }
 
 void Layout::emit_buffers() {
@@ -272,6 +381,15 @@ void Layout::emit_buffers() {
     buffers_[value] = size_of(plan_.buffers);
     plan_.buffers.push_back(buffer_of(value));
   }
+}
+
+double Layout::bytes_moved(int32_t n) const {
+  if (facts(n).bytes >= 0) return facts(n).bytes;
+  const Node& node = function_.node(n);
+  double bytes = 0;
+  for (ValueId operand : node.operands) bytes += double(bytes_[index(operand)]);
+  for (int32_t o = 0; o < size_of(node.types); ++o) bytes += double(bytes_[index({n, o})]);
+  return bytes;
 }
 
 PlanBuffer Layout::buffer_of(Index value) const {
@@ -307,10 +425,7 @@ void Layout::emit_kernels() {
       launch.writes_state |= storage.kind == StorageKind::variable;
       launch.outputs.push_back(buffer);
     }
-    for (const auto* buffers : {&launch.inputs, &launch.outputs}) {
-      for (int32_t buffer : *buffers) launch.bytes += double(plan_.buffers[buffer].bytes);
-    }
-    if (kernel.facts.bytes >= 0) launch.bytes = kernel.facts.bytes;
+    launch.bytes = bytes_moved(n);
     if (workspaces_[i] >= 0) {
       launch.workspace_offset = items_[workspaces_[i]].offset;
       launch.workspace_bytes = items_[workspaces_[i]].bytes;

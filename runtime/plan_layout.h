@@ -10,6 +10,7 @@
 #include "runtime/arena.h"
 #include "runtime/device.h"
 #include "runtime/plan.h"
+#include "runtime/plan_streams.h"
 
 namespace adjoint::internal {
 
@@ -23,9 +24,14 @@ struct Selection {
 // Fills in a plan's storages, buffers and launches. The launches are: early copies (of values that
 // were there from the beginning, before anything overwrites them), kernels, late copies (to
 // results), and the copies that commit updates which were computed apart.
+//
+// Streams are assigned once all launches are known, and before memory is shared. Sharing adds no
+// waits: bytes are used again only by launches that begin after all uses of them have ended, so
+// that small memory never makes a stream wait. On one stream that is every later launch.
 class Layout {
  public:
-  Layout(const Function& function, const Selection& selection, Plan& plan);
+  Layout(const Function& function, const Selection& selection, const StreamModel& model,
+         Plan& plan);
   void run();
 
  private:
@@ -40,8 +46,9 @@ class Layout {
     Index over = -1;     // the operand that it is written over
     Index head = -1;     // of a chain of groups written over each other: the first one; or itself
     int32_t end = -1;    // of a head: the last launch that reads any of its chain
-    int32_t overwritten = -1;  // of a head: the last launch that writes over it
-    int32_t item = -1;         // of a head in the arena: its place there
+    int32_t overwritten = -1;       // of a head: the last launch that writes over it
+    int32_t item = -1;              // of a head in the arena: its place there
+    ByStream users = {-1, -1, -1};  // the last launches that write or read it, with several streams
   };
   // A copy of a value to a storage, or to the arena to save it from being overwritten.
   struct Move {
@@ -63,10 +70,19 @@ class Layout {
   Placement update_placement(Index value, int32_t variable) const;
   void place_results();
   void finish_moves();
+  // Calls f(launch, root) for each value that a launch reads or writes.
+  template <typename F>
+  void visit_uses(F&& f) const;
+  std::vector<StreamTask> stream_tasks() const;
+  void assign_streams();
   void find_in_place();
+  bool others_have_ended(const Group& target, int32_t launch) const;
   bool may_overwrite(int32_t node, int32_t output, int32_t operand) const;
+  int32_t add_item(size_t bytes, int32_t first, int32_t last);
   void assign_arena();
+  void stretch_items();
   void emit_buffers();
+  double bytes_moved(int32_t node) const;
   PlanBuffer buffer_of(Index value) const;
   void emit_kernels();
   void emit_moves(std::span<Move> moves);
@@ -79,6 +95,7 @@ class Layout {
 
   const Function& function_;
   const Selection& selection_;
+  const StreamModel model_;
   Plan& plan_;
 
   std::vector<Index> starts_;    // by node: the index of its first output
@@ -92,8 +109,10 @@ class Layout {
   std::vector<Index> leaves_;                              // by storage: the leaf there, or -1
   std::vector<Move> early_, late_, commits_;
   int32_t last_fallible_ = -1;  // launch
+  Streams streams_;
   std::vector<ArenaItem> items_;
-  std::vector<int32_t> workspaces_;  // by position in the order: the item, or -1
+  std::vector<ByStream> item_users_;  // by item, with several streams: its last uses
+  std::vector<int32_t> workspaces_;   // by position in the order: the item, or -1
 };
 
 }  // namespace adjoint::internal

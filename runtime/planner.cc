@@ -132,7 +132,7 @@ Plan make_plan(const Function& function, const DimBindings& bindings, const Devi
   selection.kernels =
       KernelSelector(*plan.function, device, options.kernels).select(selection.needed);
   selection.order = order_nodes(*plan.function, selection);
-  internal::Layout(*plan.function, selection, plan).run();
+  internal::Layout(*plan.function, selection, device.stream_model(), plan).run();
   return plan;
 }
 

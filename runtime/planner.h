@@ -4,9 +4,10 @@
 //
 // What it decides, in this order: concrete shapes; the device's target passes; a kernel for each
 // node that a result or an update needs; the order (nodes that kernels which can fail depend on
-// come first, so that no such kernel runs after the first write to a variable); which values share
-// memory (aliases, kernels that may work in place); which updates are written straight into their
-// variable; offsets in the arena. Linear in the number of nodes but for the sorting of buffers.
+// come first, so that no such kernel runs after the first write to a variable); which updates are
+// written straight into their variable; streams and waits (runtime/plan_streams.h); which values
+// share memory (aliases, kernels that may work in place); offsets in the arena. Linear in the
+// number of nodes but for the sorting of launches and buffers.
 #pragma once
 
 #include "runtime/device.h"

@@ -64,6 +64,7 @@ class CudaDevice final : public Device {
  public:
   explicit CudaDevice(const DeviceOptions& options)
       : properties_(open_device(options.index)),
+        streams_(options.streams),
         owned_(std::make_shared<OwnedEngine>(properties_, options)),
         engine_(owned_, &owned_->engine) {}
 
@@ -82,6 +83,15 @@ class CudaDevice final : public Device {
     const auto [def, variant] = find_kernel(engine_->kernels, request.node.op->name, name);
     if (def == nullptr || !supports(*def, request)) return {};
     return describe(*def, request, variant);
+  }
+
+  // The times are assumptions, not yet measured on a GPU.
+  StreamModel stream_model() const override {
+    return {.streams = streams_,
+            .launch_seconds = 1.5e-6,
+            .event_seconds = 1e-6,
+            .bytes_per_second = properties_.bytes_per_second,
+            .flops_per_second = properties_.flops_per_second};
   }
 
   Tensor allocate(const TensorType& type) override {
@@ -181,6 +191,7 @@ class CudaDevice final : public Device {
   }
 
   DeviceProperties properties_;
+  int streams_;
   std::shared_ptr<OwnedEngine> owned_;
   std::shared_ptr<Engine> engine_;
 };

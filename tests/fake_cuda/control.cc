@@ -241,8 +241,18 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return call(cudaErrorInvalidDevice, [&] {
     if (!is_device(device)) return cudaErrorInvalidDevice;
     switch (attribute) {
+      // As an H100 SXM has them; clocks in kHz.
       case cudaDevAttrMultiProcessorCount:
-        *value = 4;
+        *value = 132;
+        return cudaSuccess;
+      case cudaDevAttrClockRate:
+        *value = 1980000;
+        return cudaSuccess;
+      case cudaDevAttrMemoryClockRate:
+        *value = 2619000;
+        return cudaSuccess;
+      case cudaDevAttrGlobalMemoryBusWidth:
+        *value = 5120;
         return cudaSuccess;
       case cudaDevAttrMaxSharedMemoryPerBlockOptin:
         *value = shared_bytes(settings().architecture);

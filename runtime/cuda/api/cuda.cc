@@ -55,6 +55,13 @@ DeviceProperties device_properties(int index) {
   properties.architecture = found.major * 10 + found.minor;
   properties.total_bytes = found.totalGlobalMem;
   properties.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
+  // 32-bit additions and multiplications of a multiprocessor in a cycle.
+  const double flops = properties.architecture == 80 ? 2 * 64 : 2 * 128;
+  properties.flops_per_second =
+      1e3 * flops * properties.multiprocessors * attribute(cudaDevAttrClockRate, index);
+  // In bits, two in a cycle of each line.
+  properties.bytes_per_second = 1e3 * 2 / 8 * attribute(cudaDevAttrMemoryClockRate, index) *
+                                attribute(cudaDevAttrGlobalMemoryBusWidth, index);
   properties.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
   check(cudaDriverGetVersion(&properties.driver_version), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&properties.runtime_version), "cudaRuntimeGetVersion");

@@ -47,7 +47,9 @@ struct DeviceProperties {
   std::string name;      // "NVIDIA H100 80GB HBM3"
   int architecture = 0;  // compute capability: 90 for 9.0
   int multiprocessors = 0;
-  size_t shared_bytes = 0;  // the most dynamic shared memory of a block
+  double flops_per_second = 0;  // of 32-bit floats, without tensor cores, by its clock
+  double bytes_per_second = 0;  // of its memory, by that one's clock
+  size_t shared_bytes = 0;      // the most dynamic shared memory of a block
   size_t total_bytes = 0;
   int driver_version = 0;   // the newest CUDA that the driver serves: 13000 for 13.0
   int runtime_version = 0;  // the CUDA that this program was built for
