@@ -34,8 +34,9 @@ size_t place_by_size(std::span<ArenaItem> items, const ItemsApart& apart) {
     size_t best = SIZE_MAX, best_gap = SIZE_MAX, end = 0;
     for (uint32_t other_index : placed) {
       const ArenaItem& other = items[other_index];
-      if (other.last < item.first || item.last < other.first) continue;
-      if (apart && apart(index, other_index)) continue;
+      const bool reused =
+          apart ? apart(index, other_index) : other.last < item.first || item.last < other.first;
+      if (reused) continue;
       if (other.offset >= end + size && other.offset - end < best_gap) {
         best = end;
         best_gap = other.offset - end;
@@ -136,7 +137,7 @@ size_t place_by_time(std::span<ArenaItem> items) {
 }  // namespace
 
 size_t assign_offsets(std::span<ArenaItem> items, const ItemsApart& apart) {
-  return items.size() <= kExhaustive ? place_by_size(items, apart) : place_by_time(items);
+  return apart || items.size() <= kExhaustive ? place_by_size(items, apart) : place_by_time(items);
 }
 
 }  // namespace adjoint

@@ -22,8 +22,8 @@ struct ArenaItem {
 // Large items start off multiples of 4 KB of each other, so that loads don't wait for stores of
 // other buffers with equal low address bits.
 //
-// `apart`, where given, tells of two items whose lifetimes meet, by position, whether they may
-// share bytes all the same. It is not asked where the items are many thousands.
+// `apart`, where given, tells of two items, by position, whether they may share bytes, in place of
+// lifetimes: for items that are not used in one order. It is asked about all pairs.
 using ItemsApart = std::function<bool(size_t, size_t)>;
 size_t assign_offsets(std::span<ArenaItem> items, const ItemsApart& apart = nullptr);
 

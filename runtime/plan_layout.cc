@@ -350,29 +350,25 @@ void Layout::assign_arena() {
     workspaces_.push_back(bytes == 0 ? -1 : add_item(bytes, launch, launch));
     ++launch;
   }
-  if (!streams_.is_one()) stretch_items();
-  const auto ended_before = [&](size_t item, size_t other) {
-    const ByStream& ended = streams_.ended(items_[other].first);
-    return std::equal(item_users_[item].begin(), item_users_[item].end(), ended.begin(),
-                      std::less_equal<>());
-  };
-  const auto apart = [&](size_t a, size_t b) { return ended_before(a, b) || ended_before(b, a); };
-  plan_.storages[0].bytes = assign_offsets(items_, streams_.is_one() ? ItemsApart() : apart);
+  plan_.storages[0].bytes =
+      streams_.is_one() ? assign_offsets(items_) : assign_offsets(items_, items_apart());
 }
 
-// Lifetimes in the order of launches, until all that may run during an item's last uses has begun.
-void Layout::stretch_items() {
+// Which items may share bytes when launches run beside each other: those of which one is first used
+// when all uses of the other have ended.
+ItemsApart Layout::items_apart() {
   for (Index value = 0; value < size_of(values_); ++value) {
     const Group& group = groups_[value];
     if (roots_[value] != value || group.storage != 0) continue;
     ByStream& users = item_users_[groups_[group.head].item];
     for (int32_t s = 0; s < kMaxStreams; ++s) users[s] = std::max(users[s], group.users[s]);
   }
-  for (int32_t item = 0; item < size_of(items_); ++item) {
-    for (int32_t user : item_users_[item]) {
-      if (user >= 0) items_[item].last = std::max(items_[item].last, streams_.reach(user));
-    }
-  }
+  const auto ended_before = [this](size_t item, size_t other) {
+    const ByStream& ended = streams_.ended(items_[other].first);
+    return std::equal(item_users_[item].begin(), item_users_[item].end(), ended.begin(),
+                      std::less_equal<>());
+  };
+  return [=](size_t a, size_t b) { return ended_before(a, b) || ended_before(b, a); };
 }
 
 void Layout::emit_buffers() {

@@ -80,7 +80,7 @@ class Layout {
   bool may_overwrite(int32_t node, int32_t output, int32_t operand) const;
   int32_t add_item(size_t bytes, int32_t first, int32_t last);
   void assign_arena();
-  void stretch_items();
+  ItemsApart items_apart();
   void emit_buffers();
   double bytes_moved(int32_t node) const;
   PlanBuffer buffer_of(Index value) const;

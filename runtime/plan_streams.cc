@@ -106,19 +106,15 @@ double launch_seconds(double flops, double bytes, const StreamModel& model) {
 
 Streams::Streams(std::span<const StreamTask> tasks, std::vector<int32_t> stream_of)
     : stream_of_(std::move(stream_of)), waits_(tasks.size()), ended_(tasks.size()) {
-  by_stream_.resize(1 + *std::max_element(stream_of_.begin(), stream_of_.end()));
+  count_ += *std::max_element(stream_of_.begin(), stream_of_.end());
   for (size_t i = 0; i < tasks.size(); ++i) add(static_cast<int32_t>(i), tasks[i]);
 }
 
 void Streams::add(int32_t launch, const StreamTask& task) {
-  std::vector<int32_t>& own = by_stream_[stream_of_[launch]];
+  int32_t& own = last_[stream_of_[launch]];
   ByStream& ended = ended_[launch];
-  ended.fill(-1);
-  if (!own.empty()) {
-    ended = ended_[own.back()];
-    ended[stream_of_[launch]] = own.back();
-  }
-  own.push_back(launch);
+  ended = own < 0 ? ByStream{-1, -1, -1} : ended_[own];
+  ended[stream_of_[launch]] = std::exchange(own, launch);
   // The last one of each stream stands for those before it there.
   ByStream wanted;
   wanted.fill(-1);
@@ -141,20 +137,6 @@ void Streams::add(int32_t launch, const StreamTask& task) {
   std::sort(waits_[launch].begin(), waits_[launch].end());
 }
 
-int32_t Streams::reach(int32_t launch) const {
-  int32_t reach = launch;
-  if (is_one()) return reach;
-  const int32_t stream = stream_of_[launch];
-  for (const std::vector<int32_t>& others : by_stream_) {
-    if (&others == &by_stream_[stream]) continue;
-    const auto behind = std::partition_point(others.begin(), others.end(), [&](int32_t other) {
-      return ended_[other][stream] < launch;
-    });
-    if (behind != others.begin()) reach = std::max(reach, *std::prev(behind));
-  }
-  return reach;
-}
-
 double Streams::seconds(std::span<const StreamTask> tasks, const StreamModel& model) const {
   Clock clock(model);
   for (size_t i = 0; i < tasks.size(); ++i) {
@@ -164,7 +146,7 @@ double Streams::seconds(std::span<const StreamTask> tasks, const StreamModel& mo
 }
 
 Streams assign_streams(std::span<const StreamTask> tasks, const StreamModel& model) {
-  if (tasks.empty() || model.streams <= 1) return {};
+  if (tasks.empty() || tasks.size() > kMaxStreamLaunches || model.streams <= 1) return {};
   Streams best(tasks, std::vector<int32_t>(tasks.size(), 0));
   double least = best.seconds(tasks, model);
   for (int32_t streams = 2; streams <= std::min(model.streams, kMaxStreams); ++streams) {

@@ -30,6 +30,8 @@ double step_seconds(const Plan& plan, const StreamModel& model);
 namespace internal {
 
 inline constexpr int kMaxStreams = 3;
+// Plans of more launches stay on one stream: with several, sharing the arena looks at all pairs.
+inline constexpr size_t kMaxStreamLaunches = 2000;
 
 double launch_seconds(double flops, double bytes, const StreamModel& model);
 
@@ -50,13 +52,11 @@ class Streams {
   // Finds the fewest waits that order each task after those that it names.
   Streams(std::span<const StreamTask> tasks, std::vector<int32_t> stream_of);
 
-  bool is_one() const { return by_stream_.size() <= 1; }
+  bool is_one() const { return count_ <= 1; }
   int32_t stream(int32_t launch) const { return is_one() ? 0 : stream_of_[launch]; }
   const std::vector<int32_t>& waits(int32_t launch) const { return waits_[launch]; }
   // The last launches that have surely ended when this one begins.
   const ByStream& ended(int32_t launch) const { return ended_[launch]; }
-  // The last launch that may run while `launch` does: all later ones begin after its end.
-  int32_t reach(int32_t launch) const;
   double seconds(std::span<const StreamTask> tasks, const StreamModel& model) const;
 
  private:
@@ -65,7 +65,8 @@ class Streams {
   std::vector<int32_t> stream_of_;
   std::vector<std::vector<int32_t>> waits_;
   std::vector<ByStream> ended_;
-  std::vector<std::vector<int32_t>> by_stream_;  // launches, in order
+  int32_t count_ = 1;
+  ByStream last_ = {-1, -1, -1};  // launches so far
 };
 
 Streams assign_streams(std::span<const StreamTask> tasks, const StreamModel& model);

@@ -7,6 +7,7 @@
 #include "runtime/cpu/device.h"
 #include "runtime/interpreter.h"
 #include "runtime/planner.h"
+#include "runtime/streamed_device.h"
 
 namespace adjoint {
 namespace {
@@ -277,6 +278,99 @@ TEST_F(PlanVerifier, WrongLifetime) {
 TEST_F(PlanVerifier, UnknownKernel) {
   launch("scratch").kernel = "gone.scratch";
   expect_fault("the device has no such kernel");
+}
+
+// A plan with two chains beside each other, a kernel that can fail and an update.
+class StreamFaults : public PlanVerifier {
+ protected:
+  StreamFaults() {
+    device = std::make_shared<StreamedDevice>(StreamedDevice::Options{});
+    Function& g = module.function("g");
+    const Value x = g.argument("x", kFour), y = g.argument("y", kFour);
+    const Value left = reverse(scratch(reverse(scratch(check(x)))));
+    const Value right = reverse(scratch(scratch(y)));
+    g.result("sum", reverse(add(left, right)));
+    const Variable& w = *module.find_variable("w");
+    g.update(w, neg(g.read(w)));
+    plan = make_plan(g, {}, *device);
+  }
+  void expect_sound() const { ASSERT_EQ(fault(), ""); }
+  // Launches of two streams that have no order.
+  void expect_beside(const Launch& a, const Launch& b) const { ASSERT_NE(a.stream, b.stream); }
+};
+
+TEST_F(StreamFaults, AnotherStream) {
+  expect_sound();
+  expect_beside(launch("scratch", 0), launch("scratch", 2));
+  const std::vector<Launch> launches = plan.launches;
+  for (int number = 0; number < 4; ++number) {
+    launch("scratch", number).stream = 2;
+    expect_fault("reads what another stream may still write");
+    plan.launches = launches;
+  }
+}
+
+TEST_F(StreamFaults, ArenaSharedAcrossStreams) {
+  expect_beside(launch("scratch", 1), launch("scratch", 3));
+  expect_beside(launch("scratch", 0), launch("scratch", 3));
+  move(output("scratch", 3), 0, output("scratch", 0).offset);
+  expect_fault("overwrites what another stream may still read or write");
+}
+
+TEST_F(StreamFaults, WorkspaceSharedAcrossStreams) {
+  expect_beside(launch("scratch", 1), launch("scratch", 3));
+  launch("scratch", 3).workspace_offset = launch("scratch", 1).workspace_offset;
+  expect_fault("overwrites what another stream may still read or write");
+  expect_beside(launch("scratch", 0), launch("scratch", 3));
+  launch("scratch", 3).workspace_offset = output("scratch", 0).offset;
+  expect_fault("overwrites what another stream may still read or write");
+}
+
+TEST_F(StreamFaults, StateWrittenBesideAKernelThatCanFail) {
+  expect_beside(launch("neg"), launch("check"));
+  ASSERT_FALSE(launch("neg").waits.empty());
+  launch("neg").waits.clear();
+  expect_fault("writes a variable while a kernel that can fail may still run");
+}
+
+TEST_F(StreamFaults, AVariableWrittenWhileAnotherStreamReadsIt) {
+  Module other("m");
+  Function& g = other.function("g");
+  const Variable& w = other.variable("w", kFour);
+  const Value x = g.argument("x", kFour), old = g.read(w);
+  g.result("a", scratch(scratch(scratch(add(x, old)))));
+  g.update(w, reverse(reverse(scratch(x))));
+  plan = make_plan(g, {}, *device);
+  expect_sound();
+  Launch& write = *std::find_if(plan.launches.begin(), plan.launches.end(),
+                                [](const Launch& l) { return l.writes_state; });
+  expect_beside(launch("add"), write);
+  ASSERT_EQ(write.waits, (std::vector<int32_t>{0}));
+  write.waits.clear();
+  expect_fault("overwrites what another stream may still read or write");
+}
+
+// So there are no more waits than needed, and none is missed.
+TEST(RandomFaults, EveryWaitIsNeeded) {
+  StreamedDevice device({.streams = 3, .event_seconds = 0.1});
+  int waits = 0, streams = 0;
+  for (uint32_t seed = 0; seed < 500; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto module = random_module(seed);
+    const Plan sound = make_plan(module->get_function("f"), {}, device);
+    ASSERT_NO_THROW(verify_plan(sound, device));
+    for (size_t i = 0; i < sound.launches.size(); ++i) {
+      streams = std::max(streams, sound.launches[i].stream + 1);
+      for (size_t k = 0; k < sound.launches[i].waits.size(); ++k) {
+        Plan bad = sound;
+        bad.launches[i].waits.erase(bad.launches[i].waits.begin() + static_cast<int64_t>(k));
+        ++waits;
+        EXPECT_THROW(verify_plan(bad, device), PlanError) << "launch " << i << ", wait " << k;
+      }
+    }
+  }
+  EXPECT_GT(waits, 300);
+  EXPECT_EQ(streams, 3);
 }
 
 // Every single change of a buffer's offset or of a launch's place in random plans is either

@@ -22,6 +22,9 @@
 #include "runtime/cpu/device.h"
 #include "runtime/executable.h"
 #include "runtime/optimize.h"
+#include "runtime/plan_streams.h"
+#include "runtime/plan_verifier.h"
+#include "runtime/planner.h"
 #include "tests/harness/case_graph.h"
 #include "tests/harness/gpu.h"
 #include "tests/harness/interpreter.h"
@@ -194,6 +197,40 @@ TEST(GpuModel, TwoRunsGiveTheSameBits) {
   const SmallModel model;
   GpuUnderTest gpu;
   const Trained want = train(model, gpu.device({.kernel_cache = kernel_cache()}));
+  expect_same_bits(train(model, gpu.device({.kernel_cache = kernel_cache()})), want);
+}
+
+Plan plan_of(const SmallModel& model, const Device& device) {
+  Plan plan = make_plan(model.train(), {{"batch", kBatch}, {"count", kImages}}, device);
+  verify_plan(plan, device);
+  return plan;
+}
+
+TEST(GpuModel, ItsStepIsSpreadOverStreams) {
+  const SmallModel model;
+  GpuUnderTest gpu;
+  const std::shared_ptr<Device> device = gpu.device();
+  const Plan plan = plan_of(model, *device);
+  int streams = 0, waits = 0;
+  for (size_t i = 0; i < plan.launches.size(); ++i) {
+    streams = std::max(streams, plan.launches[i].stream + 1);
+    for (int32_t wait : plan.launches[i].waits) {
+      Plan bad = plan;
+      std::erase(bad.launches[i].waits, wait);
+      EXPECT_THROW(verify_plan(bad, *device), PlanError) << i << " waits for " << wait;
+      ++waits;
+    }
+  }
+  EXPECT_GT(streams, 1);
+  EXPECT_GT(waits, 1);
+  const Plan one = plan_of(model, *gpu.device({.streams = 1}));
+  EXPECT_LT(step_seconds(plan, device->stream_model()), step_seconds(one, device->stream_model()));
+}
+
+TEST(GpuModel, OneStreamGivesTheSameBits) {
+  const SmallModel model;
+  GpuUnderTest gpu;
+  const Trained want = train(model, gpu.device({.streams = 1, .kernel_cache = kernel_cache()}));
   expect_same_bits(train(model, gpu.device({.kernel_cache = kernel_cache()})), want);
 }
 
