@@ -10,12 +10,11 @@ namespace {
 // Adds up a step's launches in their order.
 class Clock {
  public:
-  explicit Clock(const StreamModel& model) : model_(model) {
-    free_.fill(model.event_seconds);  // other streams begin with a wait
-    free_[0] = 0;
-  }
+  explicit Clock(const StreamModel& model) : model_(model) {}
 
   void add(double seconds, int32_t stream, std::span<const int32_t> waits) {
+    // Other streams begin with a wait.
+    free_.resize(std::max<size_t>(free_.size(), stream + 1), model_.event_seconds);
     double start = free_[stream];
     for (int32_t earlier : waits) start = std::max(start, ends_[earlier] + model_.event_seconds);
     free_[stream] = start + seconds;
@@ -28,7 +27,7 @@ class Clock {
 
  private:
   const StreamModel& model_;
-  std::array<double, internal::kMaxStreams> free_;
+  std::vector<double> free_ = {0};  // by stream
   std::vector<double> ends_;
   double end_ = 0;
   double work_ = 0;
