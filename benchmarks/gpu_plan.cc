@@ -154,7 +154,7 @@ void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& 
 
 void run(int64_t batch) {
   fake_cuda::reset();
-  const std::shared_ptr<Device> device = cuda::device({.kernel_cache = ""});
+  const std::shared_ptr<Device> device = cuda::device({.autotune = false, .kernel_cache = ""});
   const MnistModel model({.network = "cnn"});
   const auto optimized = optimize(model.train());
   State state(model.module(), device);

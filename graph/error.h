@@ -37,6 +37,12 @@ class DeviceError : public Error {
   using Error::Error;
 };
 
+// More memory was wanted than the device has free.
+class OutOfMemory : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 // Bad contents: data files, checkpoints, and values such as a class id out of range.
 class DataError : public Error {
  public:

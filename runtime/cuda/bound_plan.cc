@@ -56,19 +56,17 @@ class CudaBoundPlan final : public BoundPlan {
     Placement& here = placement(memory);
     const bool seen = std::exchange(here.seen, true);
     queue().begin_step();
-    if (hooks.profiler != nullptr || hooks.check_finite) {
+    const bool watched = hooks.profiler != nullptr || hooks.check_finite;
+    if (watched || !seen) {
       place(memory);
-      run_watched(hooks);
+      run_once(hooks);
     } else if (here.graph) {
       here.graph.launch(queue().main());
-    } else if (seen) {
+    } else {
       // A second run at the same places: there will be more.
       place(memory);
       here.graph = Graph::capture(queue().main(), [&] { enqueue(); });
       here.graph.launch(queue().main());
-    } else {
-      place(memory);
-      run_once();
     }
     queue().end_step();
   }
@@ -202,43 +200,42 @@ class CudaBoundPlan final : public BoundPlan {
     }
   }
 
-  // Launch by launch on one stream. From the first write to the state on, the launches go as one
-  // graph: a call that fails must not leave the state half written.
-  void run_once() {
-    auto enqueue_range = [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) steps_[i].kernel(call_of(i, queue().main().get()));
+  // Launch by launch on one stream, each timed or its results checked where the hooks say so. From
+  // the first write to the state on, the launches go as one graph: a call that fails must not leave
+  // the state half written.
+  void run_once(const RunHooks& hooks) {
+    const Stream& stream = queue().main();
+    std::vector<Event> marks;  // before the first launch and behind each
+    while (hooks.profiler != nullptr && marks.size() <= steps_.size()) {
+      marks.emplace_back(Event::Timing::on);
+    }
+    if (!marks.empty()) marks[0].record(stream);
+    auto enqueue_range = [&](size_t begin, size_t end, auto record) {
+      for (size_t i = begin; i < end; ++i) {
+        const KernelCall call = call_of(i, stream.get());
+        steps_[i].kernel(call);
+        if (!marks.empty()) (marks[i + 1].*record)(stream);
+        if (hooks.check_finite) check_finite_outputs(i, call);
+      }
     };
     const auto& launches = plan_->launches;
-    const auto first = std::find_if(launches.begin(), launches.end(),
-                                    [](const Launch& launch) { return launch.writes_state; });
-    const size_t writes = first - launches.begin();
-    enqueue_range(0, writes);
-    if (first == launches.end()) return;
-    Graph::capture(queue().main(), [&] {
-      enqueue_range(writes, steps_.size());
-    }).launch(queue().main());
+    const size_t writes = std::ranges::find_if(launches, &Launch::writes_state) - launches.begin();
+    enqueue_range(0, writes, &Event::record);
+    if (writes < steps_.size()) {
+      Graph::capture(stream, [&] {
+        enqueue_range(writes, steps_.size(), &Event::record_in_graph);
+      }).launch(stream);
+    }
+    if (!marks.empty()) report_times(marks, *hooks.profiler);
   }
 
-  // Launch by launch on one stream, each timed or its results checked.
-  void run_watched(const RunHooks& hooks) {
-    std::vector<Event> marks;
-    auto mark = [&] {
-      if (hooks.profiler == nullptr) return;
-      marks.emplace_back(Event::Timing::on);
-      marks.back().record(queue().main());
-    };
-    mark();
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      const KernelCall call = call_of(i, queue().main().get());
-      steps_[i].kernel(call);
-      mark();
-      if (hooks.check_finite) check_finite_outputs(i, call);
-    }
-    if (hooks.profiler == nullptr) return;
+  void report_times(const std::vector<Event>& marks, Profiler& profiler) const {
     marks.back().synchronize();
+    std::vector<double> seconds;  // all of them, before one is added
     for (size_t i = 0; i < steps_.size(); ++i) {
-      hooks.profiler->add(plan_->launches[i], marks[i + 1].seconds_since(marks[i]));
+      seconds.push_back(marks[i + 1].seconds_since(marks[i]));
     }
+    for (size_t i = 0; i < steps_.size(); ++i) profiler.add(plan_->launches[i], seconds[i]);
   }
 
   void check_finite_outputs(size_t index, const KernelCall& call) {

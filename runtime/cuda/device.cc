@@ -6,6 +6,7 @@
 #include "graph/error.h"
 #include "runtime/cuda/api/cublaslt.h"
 #include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/autotune.h"
 #include "runtime/cuda/bound_plan.h"
 #include "runtime/cuda/lowering.h"
 #include "runtime/cuda/upload.h"
@@ -58,6 +59,7 @@ struct OwnedEngine {
                            .cudnn = libraries.cudnn}} {}
   Libraries libraries;
   Engine engine;
+  Autotuner autotuner;
 };
 
 class CudaDevice final : public Device {
@@ -79,6 +81,8 @@ class CudaDevice final : public Device {
 
   std::optional<KernelChoice> choose(const KernelRequest& request,
                                      std::string_view name) const override {
+    use_device(properties_.index);
+    std::lock_guard<std::mutex> turn(engine_->queue.turn());  // measuring, cuDNN: one at a time
     if (name.empty()) return choose_best(request);
     const auto [def, variant] = find_kernel(engine_->kernels, request.node.op->name, name);
     if (def == nullptr || !supports(*def, request)) return {};
@@ -154,21 +158,23 @@ class CudaDevice final : public Device {
     return def.supports == nullptr || def.supports(request);
   }
 
-  // The first kernel that supports the request, in its best variant.
+  // The first kernel that supports the request, in its fastest variant.
   std::optional<KernelChoice> choose_best(const KernelRequest& request) const {
     for (const KernelDef* def : engine_->kernels.for_op(request.node.op->name)) {
       if (!supports(*def, request)) continue;
       if (def->variants == nullptr) return describe(*def, request, "");
-      use_device(properties_.index);
-      const std::vector<std::string> variants = def->variants(request, engine_->context);
-      if (!variants.empty()) return describe(*def, request, variants.front());
+      Context& context = engine_->context;
+      const std::vector<std::string> variants = def->variants(request, context);
+      if (variants.empty()) continue;
+      if (!context.options.autotune) return describe(*def, request, variants.front());
+      return describe(*def, request,
+                      owned_->autotuner.fastest(*def, request, variants, context, engine_->queue));
     }
     return {};
   }
 
   KernelChoice describe(const KernelDef& def, const KernelRequest& request,
                         std::string_view variant) const {
-    use_device(properties_.index);
     KernelRequest named = request;
     named.variant = variant;
     KernelChoice choice{std::string(def.name), {}};

@@ -34,7 +34,7 @@ class Cudnn;     // runtime/cuda/api/cudnn.h
 
 struct Options {
   bool deterministic = true;  // equal bits in every run on the same GPU
-  bool autotune = true;       // without effect so far: the first variant is taken
+  bool autotune = true;       // variants are measured; false: the first one is taken
   bool tf32 = false;          // products of 32-bit floats may round them to 10 bits of mantissa
 };
 

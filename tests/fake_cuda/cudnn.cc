@@ -150,8 +150,9 @@ cudnnStatus_t convolve(const char* call, const Query& q, Direction direction, in
     if (range.begin == b.out) writes.push_back(range);
     if (range.begin != b.out || run.beta != 0) reads.push_back(range);
   }
+  const std::string name = std::string(call) + "#" + std::to_string(algorithm);
   const cudaError_t error = enqueue(
-      q.handle->stream, call, [run] { run.run(); }, reads, writes);
+      q.handle->stream, name, [run] { run.run(); }, reads, writes);
   return error == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
 

@@ -38,6 +38,9 @@ struct Settings {
   StreamOrder stream_order = StreamOrder::shuffled;
   uint64_t seed = 1;          // of what is shuffled
   int64_t failing_call = -1;  // the call with this number, counted from 0, fails
+  // What kernels and library calls take by the device's clock, in seconds, by their names in
+  // launches(); all else takes a microsecond.
+  std::map<std::string, double> seconds = {};
 };
 
 // Forgets all that happened, findings too; what is still allocated or alive then is a finding, a
@@ -49,10 +52,12 @@ void reset(const Settings& settings = {});
 std::vector<std::string> findings();
 void add_finding(const std::string& text);
 
-int64_t call_count();                       // API calls since reset
-int64_t wait_count();                       // those in which the host waited for the device
-int64_t graph_count();                      // graphs made ready to be launched
-std::map<std::string, int64_t> launches();  // kernels run so far, by name; library calls by theirs
+int64_t call_count();   // API calls since reset
+int64_t wait_count();   // those in which the host waited for the device
+int64_t graph_count();  // graphs made ready to be launched
+// Kernels run so far, by name; library calls by theirs, with a convolution's algorithm as in
+// "cudnnConvolutionForward#1".
+std::map<std::string, int64_t> launches();
 
 // For the fakes of the libraries.
 //

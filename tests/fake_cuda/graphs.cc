@@ -43,6 +43,7 @@ Operations submit_nodes(const Operations& nodes, const Operations& before) {
     launched.emplace(node.get(), operation);
     ends.push_back(operation);
     submit(operation);
+    if (operation->event) record_event(operation);
   }
   return ends;
 }

@@ -10,8 +10,11 @@
 namespace fake_cuda {
 namespace {
 
+constexpr double kSeconds = 1e-6;  // of an operation
+
 struct Scheduler {
   uint64_t next_sequence = 0;
+  double time = 0;
   std::map<uint64_t, std::shared_ptr<Operation>> pending;  // all that have not run
   std::map<uint64_t, std::shared_ptr<Operation>> ready;    // of these, the ones that could
 };
@@ -44,7 +47,9 @@ void run_one() {
   run_observed(*operation);
   if (operation->counted) count_launch(operation->name);
   operation->done = true;
-  operation->finished = std::chrono::steady_clock::now();
+  const auto seconds = settings().seconds.find(operation->name);
+  scheduler().time += seconds == settings().seconds.end() ? kSeconds : seconds->second;
+  operation->finished = device_time();
   scheduler().pending.erase(operation->sequence);
   for (const std::shared_ptr<Operation>& follower : operation->followers) {
     if (--follower->missing == 0) scheduler().ready.emplace(follower->sequence, follower);
@@ -76,6 +81,8 @@ void submit(const std::shared_ptr<Operation>& operation) {
   scheduler().pending.emplace(operation->sequence, operation);
   if (operation->missing == 0) scheduler().ready.emplace(operation->sequence, operation);
 }
+
+double device_time() { return scheduler().time; }
 
 bool are_done(const Operations& operations) {
   return std::all_of(operations.begin(), operations.end(),

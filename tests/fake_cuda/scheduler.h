@@ -9,7 +9,6 @@
 // A stream is no queue here: it is the operations that its next one has to wait for.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,8 +28,9 @@ using Clock = std::vector<uint32_t>;
 struct Operation {
   std::string name;
   std::function<void()> work;
-  bool counted = true;       // in launches()
-  bool ranges_known = true;  // reads and writes are all there is
+  bool counted = true;          // in launches()
+  cudaEvent_t event = nullptr;  // a graph's node that records it
+  bool ranges_known = true;     // reads and writes are all there is
   std::vector<Range> reads = {};
   std::vector<Range> writes = {};
   Operations after = {};  // cleared when it has run
@@ -40,12 +40,14 @@ struct Operation {
   size_t missing = 0;  // how many of `after` have not run
   Operations followers = {};
   bool done = false;
-  std::chrono::steady_clock::time_point finished = {};
+  double finished = 0;  // by the device's clock
   size_t lane = 0;
   Clock clock = {};
 };
 
 void submit(const std::shared_ptr<Operation>& operation);
+// The device's clock, in seconds: the sum of what operations have taken, by the settings.
+double device_time();
 bool are_done(const Operations& operations);
 // Runs until these are done. The host knows then that they are.
 void run_until(const Operations& operations);

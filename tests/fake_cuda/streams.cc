@@ -81,6 +81,14 @@ cudaError_t begin_capture(CUstream_st& stream) {
   return cudaSuccess;
 }
 
+cudaError_t record(CUevent_st& event, const CUstream_st& stream) {
+  event.recorded = true;
+  event.operations = stream.tail;
+  event.capture = stream.capture;
+  event.recorded_at = device_time();
+  return cudaSuccess;
+}
+
 template <typename F>
 cudaError_t with_event(cudaEvent_t handle, cudaError_t failure, F&& body) {
   return call(failure, [&]() -> cudaError_t {
@@ -97,8 +105,8 @@ cudaError_t with_stream(cudaStream_t handle, cudaError_t failure, F&& body) {
   });
 }
 
-std::chrono::steady_clock::time_point time_of(const CUevent_st& event) {
-  auto time = event.recorded_at;
+double time_of(const CUevent_st& event) {
+  double time = event.recorded_at;
   for (const auto& operation : event.operations) time = std::max(time, operation->finished);
   return time;
 }
@@ -156,6 +164,15 @@ cudaError_t refuse_while_capturing() {
     return cudaErrorStreamCaptureUnsupported;
   }
   return cudaSuccess;
+}
+
+void record_event(const std::shared_ptr<Operation>& operation) {
+  CUevent_st* const event = streams().events.find(operation->event);
+  if (!event) return add_finding("a graph records an event that was destroyed");
+  event->recorded = true;
+  event->operations = {operation};
+  event->capture = nullptr;
+  event->recorded_at = 0;
 }
 
 cudaError_t put(CUstream_st& stream, std::shared_ptr<Operation> work) {
@@ -287,12 +304,20 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream_handle) {
   return with_event(handle, cudaErrorInvalidResourceHandle, [&](CUevent_st& event) {
     const CUstream_st* const stream = fake_cuda::find_stream(stream_handle);
+    return stream ? fake_cuda::record(event, *stream) : cudaErrorInvalidResourceHandle;
+  });
+}
+
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t stream_handle,
+                                     unsigned flags) {
+  return with_event(handle, cudaErrorInvalidResourceHandle, [&](CUevent_st& event) {
+    CUstream_st* const stream = fake_cuda::find_stream(stream_handle);
     if (!stream) return cudaErrorInvalidResourceHandle;
-    event.recorded = true;
-    event.operations = stream->tail;
-    event.capture = stream->capture;
-    event.recorded_at = std::chrono::steady_clock::now();
-    return cudaSuccess;
+    if (flags != cudaEventRecordExternal) return cudaErrorInvalidValue;
+    if (!stream->capture) return fake_cuda::record(event, *stream);
+    return fake_cuda::put(*stream,
+                          std::make_shared<fake_cuda::Operation>(fake_cuda::Operation{
+                              .name = "record", .work = [] {}, .counted = false, .event = handle}));
   });
 }
 
@@ -324,8 +349,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
     if (!fake_cuda::are_done(first.operations) || !fake_cuda::are_done(last->operations)) {
       return cudaErrorNotReady;
     }
-    const auto elapsed = fake_cuda::time_of(*last) - fake_cuda::time_of(first);
-    *milliseconds = std::chrono::duration<float, std::milli>(elapsed).count();
+    const double seconds = fake_cuda::time_of(*last) - fake_cuda::time_of(first);
+    *milliseconds = static_cast<float>(seconds * 1e3);
     return cudaSuccess;
   });
 }

@@ -1,7 +1,6 @@
 // Streams and events as the API's handles see them.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -30,6 +29,9 @@ cudaError_t refuse_while_capturing();
 // `work` behind all that is in the stream: submitted, or a node of the graph being captured.
 cudaError_t put(CUstream_st& stream, std::shared_ptr<Operation> work);
 
+// The operation, a node of a graph, was submitted: its event waits for it from now on.
+void record_event(const std::shared_ptr<Operation>& operation);
+
 // Of captured operations; see graphs.cc.
 cudaGraph_t make_graph(Operations nodes);
 
@@ -46,5 +48,5 @@ struct CUevent_st {
   bool recorded = false;
   fake_cuda::Operations operations = {};  // what waiting for it waits for
   std::shared_ptr<fake_cuda::Capture> capture = nullptr;
-  std::chrono::steady_clock::time_point recorded_at = {};
+  double recorded_at = 0;  // by the device's clock
 };

@@ -186,6 +186,27 @@ TEST_F(StreamsTest, EventsTellWhenTheyAreDone) {
   EXPECT_THROW(untimed.seconds_since(start), DeviceError);
 }
 
+// Each launch of a graph records its events anew, by the device's clock.
+TEST_F(StreamsTest, GraphsRecordEvents) {
+  reset({.seconds = {{"add_to", 0.5}}});
+  const Stream stream;
+  const DeviceArray<int> x({1});
+  Event start(Event::Timing::on), end(Event::Timing::on);
+  const Graph graph = Graph::capture(stream, [&] {
+    start.record_in_graph(stream);
+    add(stream, x, 1);
+    end.record_in_graph(stream);
+  });
+  EXPECT_THROW(end.seconds_since(start), DeviceError);  // nothing has run
+  for (int i = 0; i < 2; ++i) {
+    graph.launch(stream);
+    EXPECT_FALSE(end.is_done());
+    end.synchronize();
+    EXPECT_NEAR(end.seconds_since(start), 0.5, 1e-3);
+  }
+  EXPECT_THAT(x.read(stream), ElementsAre(3));
+}
+
 // x = (x + 1) * 2 on one stream, y += 10 on another, then x += y's copy: a diamond.
 Graph capture_diamond(const Stream& main, const Stream& side, const DeviceArray<int>& x,
                       const DeviceArray<int>& y, bool join) {

@@ -70,19 +70,15 @@ DeviceProperties device_properties(int index) {
 
 void use_device(int index) { check(cudaSetDevice(index), "cudaSetDevice", index); }
 
-size_t free_bytes() {
-  size_t free = 0, total = 0;
-  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  return free;
-}
-
 DeviceMemory::DeviceMemory(size_t bytes) {
   if (bytes == 0) return;
   const cudaError_t code = cudaMalloc(&data_, bytes);
   if (code == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    throw DeviceError("the device has no room for " + std::to_string(bytes) +
-                      " bytes: " + std::to_string(free_bytes()) + " are free");
+    size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    throw OutOfMemory("the GPU has no room for " + std::to_string(bytes) + " bytes: " +
+                      std::to_string(free) + " of " + std::to_string(total) + " are free");
   }
   check(code, "cudaMalloc", bytes);
   bytes_ = bytes;
@@ -129,6 +125,11 @@ Event::~Event() {
 
 void Event::record(const Stream& stream) const {
   check(cudaEventRecord(event_, stream.get()), "cudaEventRecord");
+}
+
+void Event::record_in_graph(const Stream& stream) const {
+  check(cudaEventRecordWithFlags(event_, stream.get(), cudaEventRecordExternal),
+        "cudaEventRecordWithFlags");
 }
 
 bool Event::is_done() const {

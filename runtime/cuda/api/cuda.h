@@ -60,14 +60,12 @@ struct DeviceProperties {
 int device_count();
 DeviceProperties device_properties(int index);
 void use_device(int index);
-// Of the current device.
-size_t free_bytes();
 
 // Memory of the device, 256-byte aligned, not initialised. Empty objects own nothing.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // Throws DeviceError with the wanted and the free bytes where there is not enough.
+  // Throws OutOfMemory with the wanted, the free and all bytes where there is not enough.
   explicit DeviceMemory(size_t bytes);
   DeviceMemory(DeviceMemory&& other) noexcept { swap(other); }
   DeviceMemory& operator=(DeviceMemory other) noexcept {
@@ -147,6 +145,8 @@ class Event {
 
   cudaEvent_t get() const { return event_; }
   void record(const Stream& stream) const;
+  // Within a capture: every launch of the graph records it, at this point of its work.
+  void record_in_graph(const Stream& stream) const;
   bool is_done() const;
   void synchronize() const;
   // Seconds from an earlier event to this one; both with timing, both done.

@@ -1,0 +1,184 @@
+// The choice among convolution algorithms by measuring, on the test double, whose calls take what
+// its settings say.
+#include "runtime/cuda/autotune.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "graph/error.h"
+#include "graph/passes.h"
+#include "ops/conv.h"
+#include "runtime/cuda/api/cublaslt.h"
+#include "runtime/cuda/api/cudnn.h"
+#include "runtime/planner.h"
+#include "tests/harness/gpu.h"
+
+namespace adjoint::cuda {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::GpuUnderTest;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+constexpr const char* kForward = "cudnnConvolutionForward#";
+
+// A convolution for which the double offers the algorithms 1, 0 and 2, in that order, and its
+// gradient, for which it offers 0, not deterministic, and 1.
+class Autotune : public ::testing::Test {
+ protected:
+  Autotune() : forward_(module_.function("forward")), gradient_(module_.function("gradient")) {
+    const Type image{DType::f32, {Dim::symbol("n"), 6, 6, 2}}, filter{DType::f32, {3, 3, 2, 4}};
+    const Conv2dAttributes same{.padding = Padding::same};
+    forward_.result("y",
+                    conv2d(forward_.argument("x", image), forward_.argument("w", filter), same));
+    const Type dy{DType::f32, {2, 6, 6, 4}};
+    gradient_.result("dx", conv2d_input_grad(gradient_.argument("dy", dy),
+                                             gradient_.argument("w", filter), {2, 6, 6, 2}, same));
+  }
+
+  static std::string only_kernel(const Plan& plan) {
+    EXPECT_EQ(plan.launches.size(), 1u);
+    return plan.launches[0].kernel;
+  }
+  std::string chosen(const Device& device, const PlanOptions& options = {}) const {
+    return only_kernel(make_plan(forward_, {{"n", 2}}, device, options));
+  }
+  static std::string chosen_for(const Function& function, const Device& device) {
+    return only_kernel(make_plan(function, {}, device));
+  }
+  // Settings in which each algorithm takes so many seconds.
+  static fake_cuda::Settings with_seconds(double algorithm0, double algorithm1, double algorithm2) {
+    const std::string name = kForward;
+    return {
+        .seconds = {{name + "0", algorithm0}, {name + "1", algorithm1}, {name + "2", algorithm2}}};
+  }
+
+  Module module_{"autotune"};
+  Function& forward_;
+  Function& gradient_;
+};
+
+TEST_F(Autotune, TakesTheFastest) {
+  for (int fastest : {0, 1, 2}) {
+    double seconds[] = {2e-3, 2e-3, 2e-3};
+    seconds[fastest] = 1e-3;
+    GpuUnderTest gpu(with_seconds(seconds[0], seconds[1], seconds[2]));
+    EXPECT_EQ(chosen(*gpu.device()), "cudnn.conv2d#" + std::to_string(fastest));
+  }
+}
+
+TEST_F(Autotune, OfEqualsTheBestGuess) {
+  GpuUnderTest gpu(with_seconds(1e-3, 1e-3, 1e-3));
+  EXPECT_EQ(chosen(*gpu.device()), "cudnn.conv2d#1");
+}
+
+TEST_F(Autotune, MeasuresEachShapeOnce) {
+  GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
+  const std::shared_ptr<Device> device = gpu.device();
+  chosen(*device);
+  const auto measured = fake_cuda::launches();
+  EXPECT_GT(measured.at(std::string(kForward) + "1"), 1);
+  EXPECT_EQ(chosen(*device), "cudnn.conv2d#0");
+  EXPECT_EQ(fake_cuda::launches(), measured);
+  make_plan(forward_, {{"n", 3}}, *device);  // another shape
+  EXPECT_GT(fake_cuda::launches().at(std::string(kForward) + "1"),
+            measured.at(std::string(kForward) + "1"));
+}
+
+TEST_F(Autotune, RecordedChoicesAreNotMeasured) {
+  KernelChoices recorded;
+  {
+    GpuUnderTest gpu(with_seconds(2e-3, 2e-3, 1e-3));
+    recorded = kernel_choices(make_plan(forward_, {{"n", 2}}, *gpu.device()));
+    ASSERT_THAT(recorded, ElementsAre(Pair(::testing::_, "cudnn.conv2d#2")));
+  }
+  GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
+  EXPECT_EQ(chosen(*gpu.device(), {.kernels = recorded}), "cudnn.conv2d#2");
+  EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+}
+
+TEST_F(Autotune, WithoutItNothingIsMeasured) {
+  GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
+  EXPECT_EQ(chosen(*gpu.device({.autotune = false})), "cudnn.conv2d#1");
+  EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+}
+
+TEST_F(Autotune, OnlyDeterministicOnesUnlessAskedFor) {
+  const fake_cuda::Settings settings{.seconds = {{"cudnnConvolutionBackwardData#0", 1e-3},
+                                                 {"cudnnConvolutionBackwardData#1", 2e-3}}};
+  GpuUnderTest gpu(settings);
+  EXPECT_EQ(chosen_for(gradient_, *gpu.device()), "cudnn.conv2d_input_grad#1");
+  EXPECT_EQ(chosen_for(gradient_, *gpu.device({.deterministic = false})),
+            "cudnn.conv2d_input_grad#0");
+}
+
+// Algorithm 2, the fastest, wants a large workspace: first there is room for it, then only for the
+// others, then not even for the operands.
+TEST_F(Autotune, PassesOverWhatDoesNotFit) {
+  const std::pair<size_t, std::string> cases[] = {{32 << 10, "2"}, {8 << 10, "0"}, {1 << 10, "1"}};
+  for (const auto& [bytes, want] : cases) {
+    fake_cuda::Settings settings = with_seconds(2e-3, 3e-3, 1e-3);
+    settings.memory_bytes = bytes;
+    GpuUnderTest gpu(settings);
+    EXPECT_EQ(chosen(*gpu.device()), "cudnn.conv2d#" + want) << bytes;
+  }
+}
+
+// The first error is told where every variant fails, and nothing is remembered.
+TEST_F(Autotune, AllFail) {
+  GpuUnderTest gpu;
+  CublasLt cublaslt;
+  Cudnn cudnn;
+  Context context{device_properties(0), {}, cublaslt, cudnn};
+  Queue queue;
+  Autotuner autotuner;
+  static int calls;
+  calls = 0;
+  const KernelDef def{.name = "test.conv2d",
+                      .op = "conv2d",
+                      .prepare = [](const KernelRequest& request, Context&) -> PreparedKernel {
+                        ++calls;
+                        throw DeviceError("no " + std::string(request.variant));
+                      }};
+  const std::unique_ptr<Function> concrete = specialise(forward_, {{"n", 2}});
+  const KernelRequest request = make_request(*concrete, concrete->results()[0].value.node);
+  for (int i : {1, 2}) {
+    try {
+      autotuner.fastest(def, request, {"a", "b"}, context, queue);
+      ADD_FAILURE() << "no error";
+    } catch (const DeviceError& error) {
+      EXPECT_STREQ(error.what(), "no a");
+    }
+    EXPECT_EQ(calls, 2 * i);
+  }
+}
+
+// Whichever call fails, a plan is made or the error is typed; memory is given back.
+TEST_F(Autotune, FailingCalls) {
+  bool other = false;  // whether the fastest was passed over once
+  for (int64_t n = 0;; ++n) {
+    SCOPED_TRACE("with call " + std::to_string(n) + " failing");
+    fake_cuda::Settings settings = with_seconds(1e-3, 2e-3, 3e-3);
+    settings.failing_call = n;
+    GpuUnderTest gpu(settings);
+    try {
+      const std::string kernel = chosen(*gpu.device());
+      other |= kernel == "cudnn.conv2d#1";
+    } catch (const DeviceError& error) {
+      EXPECT_STRNE(error.what(), "");
+    }
+    const bool done = fake_cuda::call_count() <= n;
+    fake_cuda::reset();
+    EXPECT_THAT(fake_cuda::findings(), IsEmpty());
+    if (done) break;
+  }
+  EXPECT_TRUE(other);
+}
+
+}  // namespace
+}  // namespace adjoint::cuda
