@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "graph/error.h"
+#include "runtime/allocate.h"
 
 namespace adjoint {
 namespace {
@@ -14,6 +15,11 @@ std::string list_inputs(const Function& function) {
     text += "\n  " + leaf_name(function.node(id)) + ": " + to_text(function.type(id));
   }
   return text.empty() ? "\n  none" : text;
+}
+
+std::string text_of(const PlanStorage& storage) {
+  const std::string kind = field_text(storage.kind);
+  return storage.name.empty() ? kind : kind + " '" + storage.name + "'";
 }
 
 [[noreturn]] void fail(const Function& function, const std::string& message) {
@@ -57,7 +63,8 @@ struct Executable::Prepared {
   }
   // A tensor of the storage's type, kept for the next run.
   const Tensor& own(size_t storage, Device& device) {
-    if (!held[storage]) held[storage] = device.allocate(plan->storages[storage].type);
+    const PlanStorage& s = plan->storages[storage];
+    if (!held[storage]) held[storage] = allocate(device, text_of(s), s.type);
     memory[storage] = held[storage].data();
     return held[storage];
   }
@@ -125,7 +132,7 @@ Executable::Prepared& Executable::add(std::shared_ptr<const Plan> plan) {
   if (p.arena_bytes() > arena_bytes()) {
     arena_ = Tensor();  // first, so that both are never there at once
     try {
-      arena_ = device_->allocate({DType::u8, {static_cast<int64_t>(p.arena_bytes())}});
+      arena_ = allocate_arena(*device_, p);
     } catch (...) {
       prepared_.clear();  // plans without an arena are of no use
       throw;
@@ -235,7 +242,8 @@ Tensors Executable::set_results(Prepared& prepared, const Tensors& into) {
     const PlanStorage& storage = prepared.plan->storages[i];
     if (storage.kind != StorageKind::result) continue;
     const auto given = into.find(storage.name);
-    Tensor result = given == into.end() ? device_->allocate(storage.type) : given->second;
+    Tensor result =
+        given == into.end() ? allocate(*device_, text_of(storage), storage.type) : given->second;
     if (!result || result.type() != storage.type) {
       fail(function_, "result '" + storage.name + "' is " + to_text(storage.type) +
                           "; the memory given for it is " +

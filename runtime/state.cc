@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "graph/error.h"
+#include "runtime/allocate.h"
 
 namespace adjoint {
 namespace {
@@ -54,7 +55,8 @@ State::State(const Module& module, std::shared_ptr<Device> device)
     : module_(module.name()), device_(std::move(device)), revision_(std::make_shared<int>()) {
   for (const auto& variable : module.variables()) {
     variables_.push_back(
-        {variable->name, variable->type, device_->allocate(concrete(variable->type))});
+        {variable->name, variable->type,
+         allocate(*device_, "variable '" + variable->name + "'", concrete(variable->type))});
   }
   for (const auto& resource : module.resources()) {
     resources_.push_back({resource->name, resource->type, {}});
@@ -115,7 +117,7 @@ void State::bind(std::string_view name, const Tensor& value) {
   }
   Tensor held = value.device().kind == DeviceKind::cpu ? value.aligned() : value;
   if (held.device() != device_->id()) {
-    Tensor there = device_->allocate(held.type());
+    Tensor there = allocate(*device_, "resource '" + entry.name + "'", held.type());
     device_->copy(held, there);
     held = there;
   }

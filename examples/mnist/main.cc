@@ -153,6 +153,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return adjoint::mnist::run(argc, argv);
+  } catch (const adjoint::OutOfMemory& error) {
+    std::fprintf(stderr, "mnist: %s\n  a smaller --batch needs less\n", error.what());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "mnist: there is not enough memory (a smaller --batch needs less)\n");
   } catch (const std::exception& error) {

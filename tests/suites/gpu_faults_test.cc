@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "autodiff/optimizers.h"
@@ -20,6 +21,7 @@
 #include "ops/loss.h"
 #include "ops/reduce.h"
 #include "runtime/executable.h"
+#include "runtime/profiler.h"
 #include "tests/harness/gpu.h"
 
 namespace adjoint::testing {
@@ -89,6 +91,14 @@ std::string bytes_of(const State& state) {
   return bytes;
 }
 
+// How a step is watched.
+struct Watch {
+  const char* name = "None";
+  bool profile = false;
+  bool check_finite = false;
+};
+void PrintTo(const Watch& watch, std::ostream* out) { *out << watch.name; }
+
 // Everything of a program that trains. The feeds and the loss are on the device, so that steps can
 // be enqueued without a wait.
 struct Session {
@@ -108,8 +118,13 @@ struct Session {
     step.prepare();
   }
 
-  void run() {
-    step.run(state, {{"index", index}, {"labels", labels}}, {.into = {{"loss", loss}}});
+  void run(const Watch& watch = {}) {
+    Profiler profiler;
+    step.run(state, {{"index", index}, {"labels", labels}},
+             {.into = {{"loss", loss}},
+              .profiler = watch.profile ? &profiler : nullptr,
+              .check_finite = watch.check_finite});
+    EXPECT_EQ(profiler.seconds() > 0, watch.profile);
   }
   float read_loss() const {
     const Tensor host = Tensor::uninitialized(loss.type());
@@ -159,11 +174,13 @@ void fail_every_call(int64_t first, int64_t step, const std::function<void()>& p
 
 std::shared_ptr<Device> cached_device() { return cuda::device({.kernel_cache = kernel_cache()}); }
 
-// The first run is eager, the second one is captured, the third one is a replay.
+// The first run is eager, the second one is captured, the third one is a replay; unless they are
+// watched.
 constexpr int kSteps = 3;
 
 // Trains kSteps steps. After an error the state must be one of `want`, and training goes on.
-void train_through_an_error(const Training& training, const std::vector<std::string>& want) {
+void train_through_an_error(const Training& training, const std::vector<std::string>& want,
+                            const Watch& watch) {
   std::optional<Session> session;
   try {
     session.emplace(training, cached_device());
@@ -175,7 +192,7 @@ void train_through_an_error(const Training& training, const std::vector<std::str
   for (int i = 0; i < kSteps; ++i) {
     bool failed = false;
     try {
-      session->run();
+      session->run(watch);
       session->read_loss();
     } catch (const Error& error) {
       EXPECT_STRNE(error.what(), "");
@@ -195,7 +212,7 @@ void train_through_an_error(const Training& training, const std::vector<std::str
 }
 
 // Every call, dealt out to a few tests.
-class GpuFailingCalls : public ::testing::TestWithParam<int> {};
+class GpuFailingCalls : public ::testing::TestWithParam<std::tuple<int, Watch>> {};
 constexpr int kParts = 4;
 
 TEST_P(GpuFailingCalls, Training) {
@@ -207,10 +224,19 @@ TEST_P(GpuFailingCalls, Training) {
     ASSERT_NE(want[0], want[1]);
     ASSERT_NE(want[1], want[2]);
   }
-  fail_every_call(GetParam(), kParts, [&] { train_through_an_error(training, want); });
+  const auto& [part, watch] = GetParam();
+  fail_every_call(part, kParts, [&] { train_through_an_error(training, want, watch); });
 }
 
-INSTANTIATE_TEST_SUITE_P(Parts, GpuFailingCalls, ::testing::Range(0, kParts));
+INSTANTIATE_TEST_SUITE_P(Parts, GpuFailingCalls,
+                         ::testing::Combine(::testing::Range(0, kParts),
+                                            ::testing::Values(Watch{},
+                                                              Watch{"Profile", true, false},
+                                                              Watch{"CheckFinite", false, true})),
+                         [](const auto& info) {
+                           return std::get<1>(info.param).name +
+                                  std::to_string(std::get<0>(info.param));
+                         });
 
 // Without the cache, so that kernels are compiled: one small function.
 TEST(GpuFaults, Compilation) {
@@ -268,13 +294,15 @@ TEST(GpuFaults, DevicesThatCannotBeUsed) {
               AllOf(HasSubstr("CUDA test double"), HasSubstr("7.5"), HasSubstr("8.0")));
 }
 
-// A batch whose arena does not fit: the needed and the free bytes. A smaller one works afterwards.
+// A batch whose arena does not fit: the needed, the free and all bytes, and what takes them. A
+// smaller one works afterwards.
 TEST(GpuFaults, TooLittleMemory) {
   constexpr size_t kBytes = size_t{1} << 20;
   Module module("large");
   Function& f = module.function("f");
   const Value x = f.argument("x", {DType::f32, {Dim::symbol("b"), 8}});
   const Value weights = f.argument("w", {DType::f32, {8, 4096}});
+  const int line = __LINE__ + 1;
   f.result("y", sum(matmul(x, weights)));
   GpuUnderTest gpu({.memory_bytes = kBytes});
   const std::shared_ptr<Device> device = gpu.device();
@@ -285,15 +313,49 @@ TEST(GpuFaults, TooLittleMemory) {
   try {
     executable.prepare({{"b", 512}});
     ADD_FAILURE() << "an arena of " << needed << " bytes on a device of " << kBytes;
-  } catch (const DeviceError& error) {
-    EXPECT_THAT(error.what(), ::testing::MatchesRegex(".*" + std::to_string(needed) +
-                                                      " bytes: [0-9]+ are free.*"));
+  } catch (const OutOfMemory& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("the arena of 'f', b=512: the GPU has no room for " +
+                                              std::to_string(needed) + " bytes: "),
+                                    HasSubstr(" of " + std::to_string(kBytes) + " are free"),
+                                    HasSubstr(std::to_string(512 * 4096 * 4) +
+                                              " bytes  f32[512,4096] of matmul, built at "),
+                                    HasSubstr("gpu_faults_test.cc:" + std::to_string(line))));
   }
   const Tensor y = Tensor::uninitialized({DType::f32, {}});
   const Tensors feeds = {{"x", numbers({DType::f32, {1, 8}})},
                          {"w", Tensor::zeros({DType::f32, {8, 4096}})}};
   executable.run(state, feeds, {.into = {{"y", y}}});
   EXPECT_EQ(y.item<float>(), 0);
+}
+
+// The tensor for which there is no room, by name and type.
+TEST(GpuFaults, TooLittleMemoryForATensor) {
+  constexpr int64_t kLarge = 1 << 18;  // floats: as much as there is
+  auto expect_error = [](const std::string& what, const std::function<void()>& body) {
+    try {
+      body();
+      ADD_FAILURE() << "no error for " << what;
+    } catch (const OutOfMemory& error) {
+      EXPECT_THAT(error.what(), ::testing::StartsWith(what + ", f32[262144]: the GPU has no room"));
+    }
+  };
+  GpuUnderTest gpu({.memory_bytes = kLarge * 4});
+  const std::shared_ptr<Device> device = gpu.device();
+  Module large("large");
+  large.variable("w", {DType::f32, {kLarge}});
+  expect_error("variable 'w'", [&] { State state(large, device); });
+
+  Module module("data");
+  module.resource("rows", {DType::f32, {Dim::symbol("n")}});
+  Function& f = module.function("f");
+  f.result("y", f.argument("x", {DType::f32, {Dim::symbol("n")}}) + 1.0);
+  State state(module, device);
+  const Tensor values = Tensor::zeros({DType::f32, {kLarge}});
+  expect_error("resource 'rows'", [&] { state.bind("rows", values); });
+  Executable executable(f, device);
+  expect_error("argument 'x'", [&] { executable.run(state, {{"x", values}}); });
+  state.bind("rows", Tensor::of<float>({2}, {1, 2}));  // nothing was kept
+  EXPECT_EQ(state.symbols().at("n"), 2);
 }
 
 #endif
