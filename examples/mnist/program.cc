@@ -13,8 +13,6 @@
 namespace adjoint::mnist {
 namespace {
 
-constexpr const char* kProgram = "examples/mnist/mnist";
-
 // In the child: never returns.
 [[noreturn]] void become(const std::vector<std::string>& arguments, const ProgramOptions& options) {
   if (!options.output_to.empty()) {
@@ -26,10 +24,10 @@ constexpr const char* kProgram = "examples/mnist/mnist";
     setrlimit(RLIMIT_FSIZE, &limit);
     std::signal(SIGXFSZ, SIG_IGN);  // so that write() fails instead
   }
-  std::vector<char*> argv = {const_cast<char*>(kProgram)};
+  std::vector<char*> argv = {const_cast<char*>(options.program)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  execv(kProgram, argv.data());
+  execv(options.program, argv.data());
   _exit(127);
 }
 

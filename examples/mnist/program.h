@@ -22,6 +22,7 @@ struct Ended {
 };
 
 struct ProgramOptions {
+  const char* program = "examples/mnist/mnist";
   bool terminal = false;       // its output is a terminal
   std::string output_to = {};  // where standard output goes instead
   long file_limit = -1;        // bytes that a file may have: a full disk

@@ -15,6 +15,9 @@ namespace {
 
 constexpr int64_t kTestBatch = 250;
 
+// How often training waits for the steps on their way, to see whether one has failed.
+constexpr std::chrono::seconds kLook{1};
+
 // What the evaluation adds up from batch to batch.
 struct Sum {
   const char* argument;
@@ -178,12 +181,17 @@ EpochResult Trainer::run_steps(const StepHook& after_step) {
   int64_t done = position();
   const int64_t epoch_before = epoch();
   const auto begin = Clock::now();
+  auto looked = begin;
   begin_steps();
   while (done < training_count_) {
     const int64_t size = std::min(options_.batch, training_count_ - done);
     run_step(size, {.profiler = options_.profiler});
     done += size;
     result.images += size;
+    if (Clock::now() - looked >= kLook) {
+      integer(kPosition);  // throws where a step has failed
+      looked = Clock::now();
+    }
     if (!after_step(done)) break;
   }
   result.train = score_so_far(done);

@@ -85,7 +85,8 @@ class Trainer {
   // false stops.
   using StepHook = std::function<bool(int64_t done)>;
   // Trains to the end of the epoch, from where it stands. Throws DataError, naming the node, where
-  // a loss is infinite or not a number: the state is as it was before the first such step.
+  // a loss is infinite or not a number: the state is as it was before the first such step. A step
+  // that is only enqueued is found to have failed within a second or so, or at the epoch's end.
   EpochResult run_epoch(const StepHook& after_step);
   // Means over the first `done` images of this epoch. Waits for the steps on their way.
   Score score_so_far(int64_t done) const;

@@ -1,10 +1,12 @@
 // Training on the GPU against the CPU, on the test double or on a GPU.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "examples/mnist/trainer.h"
@@ -171,6 +173,21 @@ TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
     const Tensor after = trial.trainer.state().get("dense1/weights");
     EXPECT_EQ(std::memcmp(before.data(), after.data(), before.byte_count()), 0);
   }
+}
+
+// Long before the epoch's end, though nothing reads a value.
+TEST_F(GpuTrainer, ABadLossIsNoticedWithinASecond) {
+  Trial trial(gpu_.device(), "mlp", 25 * 8);
+  Tensor weights = trial.trainer.state().get("dense2/weights");
+  weights.values<float>()[0] = std::nanf("");
+  trial.trainer.state().set("dense2/weights", weights);
+  int steps = 0;
+  EXPECT_THROW(trial.trainer.run_epoch([&](int64_t) {
+    if (++steps == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    return true;
+  }),
+               DataError);
+  EXPECT_EQ(steps, 1);
 }
 
 #ifdef ADJOINT_FAKE_CUDA

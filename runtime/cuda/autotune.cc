@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <fstream>
 #include <limits>
+#include <system_error>
 #include <utility>
 
 #include "graph/error.h"
@@ -60,14 +62,17 @@ double seconds_of(const KernelDef& def, const KernelRequest& request, const Oper
   return seconds[kRuns / 2];
 }
 
-// The best guess where nothing can be measured.
-std::string measure(const KernelDef& def, const KernelRequest& request,
-                    const std::vector<std::string>& variants, const Operands& operands,
-                    Context& context, const Stream& stream) {
-  const std::string* best = nullptr;
+struct Answer {
+  std::string variant;  // empty where there is no room to measure any
+  bool was_room_for_all = true;
+};
+
+Answer measure(const KernelDef& def, const KernelRequest& request,
+               const std::vector<std::string>& variants, Context& context, const Stream& stream) {
+  const Operands operands(request, stream);
+  Answer answer;
   double least = std::numeric_limits<double>::infinity();
   std::exception_ptr error;
-  bool has_room = true;
   for (const std::string& variant : variants) {
     KernelRequest named = request;
     named.variant = variant;
@@ -75,33 +80,54 @@ std::string measure(const KernelDef& def, const KernelRequest& request,
       const double seconds = seconds_of(def, named, operands, context, stream);
       if (seconds >= least) continue;
       least = seconds;
-      best = &variant;
+      answer.variant = variant;
     } catch (const OutOfMemory&) {
-      has_room = false;
+      answer.was_room_for_all = false;
     } catch (const DeviceError&) {
       if (!error) error = std::current_exception();
     }
   }
-  if (best != nullptr) return *best;
-  if (has_room && error) std::rethrow_exception(error);
-  return variants.front();
+  if (answer.variant.empty() && answer.was_room_for_all) std::rethrow_exception(error);
+  return answer;
 }
 
 }  // namespace
+
+// Lines of key, tab, variant; the last one of a key counts.
+Autotuner::Autotuner(std::filesystem::path file, std::string about)
+    : file_(std::move(file)), about_(std::move(about)) {
+  std::ifstream lines(file_);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t tab = line.rfind('\t');
+    if (tab != std::string::npos) answers_[line.substr(0, tab)] = line.substr(tab + 1);
+  }
+}
+
+void Autotuner::append(const std::string& key, const std::string& variant) const {
+  if (file_.empty()) return;
+  std::error_code ignored;
+  std::filesystem::create_directories(file_.parent_path(), ignored);
+  std::ofstream(file_, std::ios::app) << key + '\t' + variant + '\n';
+}
 
 std::string Autotuner::fastest(const KernelDef& def, const KernelRequest& request,
                                const std::vector<std::string>& variants, Context& context,
                                Queue& queue) {
   if (variants.size() == 1) return variants.front();
-  const std::string key = request_key(request);
-  if (const auto found = answers_.find(key); found != answers_.end()) return found->second;
+  const std::string key = about_ + " " + request_key(request);
+  const auto found = answers_.find(key);
+  const bool is_known =  // the library may not offer it any more
+      found != answers_.end() && std::ranges::count(variants, found->second) != 0;
+  if (is_known) return found->second;
+  Answer answer;
   try {
-    const Operands operands(request, queue.main());
-    std::string answer = measure(def, request, variants, operands, context, queue.main());
-    return answers_.emplace(key, std::move(answer)).first->second;
+    answer = measure(def, request, variants, context, queue.main());
   } catch (const OutOfMemory&) {
-    return variants.front();
   }
+  if (answer.variant.empty()) return variants.front();
+  answers_[key] = answer.variant;
+  if (answer.was_room_for_all) append(key, answer.variant);
+  return answer.variant;
 }
 
 }  // namespace adjoint::cuda

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -100,6 +102,31 @@ TEST_F(Autotune, RecordedChoicesAreNotMeasured) {
   GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
   EXPECT_EQ(chosen(*gpu.device(), {.kernels = recorded}), "cudnn.conv2d#2");
   EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+}
+
+TEST_F(Autotune, KeepsAnswersBetweenRuns) {
+  const std::filesystem::path folder = ::testing::TempDir() + "answers";
+  std::filesystem::remove_all(folder);
+  auto choose = [&](const fake_cuda::Settings& settings, bool tf32 = false) {
+    GpuUnderTest gpu(settings);
+    return chosen(*gpu.device({.tf32 = tf32, .kernel_cache = folder}));
+  };
+  const fake_cuda::Settings fastest0 = with_seconds(1e-3, 2e-3, 2e-3);
+  const fake_cuda::Settings fastest2 = with_seconds(2e-3, 2e-3, 1e-3);
+  EXPECT_EQ(choose(fastest0), "cudnn.conv2d#0");
+  EXPECT_EQ(choose(fastest2), "cudnn.conv2d#0");
+  EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+  EXPECT_EQ(choose(fastest2, true), "cudnn.conv2d#2");  // another question
+
+  // What is no answer, or names an algorithm that is not offered.
+  std::ifstream file(folder / "choices");
+  std::string line;
+  std::getline(file, line);
+  ASSERT_EQ(line.back(), '0');
+  line.back() = '7';
+  std::ofstream(folder / "choices") << "nonsense\n" << line << "\n";
+  EXPECT_EQ(choose(fastest2), "cudnn.conv2d#2");
+  EXPECT_EQ(choose(fastest0), "cudnn.conv2d#2");
 }
 
 TEST_F(Autotune, WithoutItNothingIsMeasured) {

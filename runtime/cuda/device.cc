@@ -39,6 +39,16 @@ DeviceProperties open_device(int index) {
   return properties;
 }
 
+std::filesystem::path cache_folder(const DeviceOptions& options) {
+  return options.kernel_cache.value_or(default_cache_folder());
+}
+
+// Where measured choices are kept between runs.
+std::filesystem::path choices_file(const DeviceOptions& options) {
+  const std::filesystem::path folder = cache_folder(options);
+  return folder.empty() ? folder : folder / "choices";
+}
+
 // The libraries' handles and all that a device's plans share.
 struct Libraries {
   CublasLt cublaslt;
@@ -48,7 +58,7 @@ struct OwnedEngine {
   OwnedEngine(const DeviceProperties& properties, const DeviceOptions& options)
       : engine{.queue = {},
                .compiler = Compiler({.architecture = properties.architecture,
-                                     .cache = options.kernel_cache.value_or(default_cache_folder()),
+                                     .cache = cache_folder(options),
                                      .dump = options.dump_kernels}),
                .kernels = standard_kernels(),
                .context = {.properties = properties,
@@ -56,7 +66,9 @@ struct OwnedEngine {
                                        .autotune = options.autotune,
                                        .tf32 = options.tf32},
                            .cublaslt = libraries.cublaslt,
-                           .cudnn = libraries.cudnn}} {}
+                           .cudnn = libraries.cudnn}},
+        autotuner(choices_file(options), properties.name + (options.deterministic ? "" : ", fast") +
+                                             (options.tf32 ? ", tf32" : "")) {}
   Libraries libraries;
   Engine engine;
   Autotuner autotuner;

@@ -20,11 +20,11 @@ struct DeviceOptions {
   int index = 0;
   bool deterministic = true;  // equal bits in every run on the same GPU; false: what is fastest
   // Convolution algorithms are chosen by measuring, once for each shape; false: by cuDNN's guess.
-  // Two processes may measure otherwise: PlanOptions::kernels gives a plan recorded choices.
   bool autotune = true;
   bool tf32 = false;  // products of 32-bit floats may round operands to 10 bits of mantissa
   int streams = 3;    // that a step's launches may be spread over; 3 at most are used
-  // Where compiled kernels are kept between runs; empty: nowhere. Not set: in the user's cache.
+  // Where compiled kernels and measured choices are kept between runs; empty: nowhere, and then two
+  // runs may measure otherwise and differ in their bits. Not set: in the user's cache.
   std::optional<std::filesystem::path> kernel_cache = {};
   std::filesystem::path dump_kernels = {};  // a folder for the sources of generated kernels
 };
