@@ -33,6 +33,10 @@ class StreamedDevice final : public Device {
     return cpu_->choose(request, kernel);
   }
   Tensor allocate(const TensorType& type) override { return cpu_->allocate(type); }
+  std::optional<size_t> free_bytes() const override { return cpu_->free_bytes(); }
+  std::unique_ptr<UploadSlot> make_upload_slot(const TensorTypes& types) override {
+    return cpu_->make_upload_slot(types);
+  }
   void copy(const Tensor& from, const Tensor& to) override { cpu_->copy(from, to); }
   std::unique_ptr<BoundPlan> bind(std::shared_ptr<const Plan> plan) override {
     return cpu_->bind(std::move(plan));

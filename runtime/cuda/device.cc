@@ -133,7 +133,7 @@ class CudaDevice final : public Device {
 
   std::optional<size_t> free_bytes() const override {
     use_device(properties_.index);
-    return cuda::free_bytes();
+    return memory_info().free;
   }
 
   std::unique_ptr<UploadSlot> make_upload_slot(const TensorTypes& types) override {

@@ -70,15 +70,21 @@ DeviceProperties device_properties(int index) {
 
 void use_device(int index) { check(cudaSetDevice(index), "cudaSetDevice", index); }
 
+MemoryInfo memory_info() {
+  MemoryInfo info;
+  check(cudaMemGetInfo(&info.free, &info.total), "cudaMemGetInfo");
+  return info;
+}
+
 DeviceMemory::DeviceMemory(size_t bytes) {
   if (bytes == 0) return;
   const cudaError_t code = cudaMalloc(&data_, bytes);
   if (code == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    throw OutOfMemory("the GPU has no room for " + std::to_string(bytes) + " bytes: " +
-                      std::to_string(free) + " of " + std::to_string(total) + " are free");
+    const MemoryInfo info = memory_info();
+    throw OutOfMemory("the GPU has no room for " + std::to_string(bytes) +
+                      " bytes: " + std::to_string(info.free) + " of " + std::to_string(info.total) +
+                      " are free");
   }
   check(code, "cudaMalloc", bytes);
   bytes_ = bytes;

@@ -61,6 +61,12 @@ int device_count();
 DeviceProperties device_properties(int index);
 void use_device(int index);
 
+struct MemoryInfo {
+  size_t free = 0;
+  size_t total = 0;
+};
+MemoryInfo memory_info();  // of the current device
+
 // Memory of the device, 256-byte aligned, not initialised. Empty objects own nothing.
 class DeviceMemory {
  public:
