@@ -88,7 +88,7 @@ class Tails {
     for (ValueId operand : node.operands) {
       if (operand.node == last && !is_reduced(function_, operand)) return -1;
     }
-    if (can_fail(node) || can_fail(function_.node(last))) return -1;
+    if (can_fail(node) || can_fail(function_.node(last)) || reads_foreign(index)) return -1;
     if (!is_generated(last) || !is_generated(index)) return -1;
     RegionBuilder region(function_);
     region.add(last);
@@ -98,6 +98,22 @@ class Tails {
     }
     region.add(index);
     return can_generate(region.body()) ? last : -1;
+  }
+
+  // Whether the node reads a variable that another updates: where all updates share a launch, that
+  // one could not be written in place.
+  bool reads_foreign(int32_t index) const {
+    const auto& operands = function_.node(index).operands;
+    return std::any_of(
+        function_.updates().begin(), function_.updates().end(), [&](const Update& update) {
+          if (update.value.node == index) return false;
+          return std::any_of(operands.begin(), operands.end(),
+                             [&](ValueId operand) { return is_read_of(update.variable, operand); });
+        });
+  }
+  bool is_read_of(const std::string& variable, ValueId value) const {
+    const Node& node = function_.node(value);
+    return node.op == &kVariable && node.attributes.get<LeafAttributes>().name == variable;
   }
 
   bool is_generated(int32_t index) const {

@@ -116,6 +116,19 @@ TEST(ReductionTails, UpdatesDoNotJoinWhatTheCheckNeeds) {
   EXPECT_EQ(run(text), text);
 }
 
+// Where all updates share a launch, a variable that two of its parts read is not written in place.
+TEST(ReductionTails, WhatReadsAVariableThatAnotherUpdatesStaysApart) {
+  const char* text = R"(function f(x: f32[3,4]) {
+  %0 = sum(x) {axes=[0]} : f32[4]
+  %1 = mul(w, %0) : f32[4]
+  %2 = neg(w) : f32[4]
+  update w <- %2
+  return y=%1
+}
+)";
+  EXPECT_EQ(run(text), text);
+}
+
 // Reductions over the axes of x[6,n], with tails, of sizes with and without packs, in one block
 // and in several.
 class TailValues : public ::testing::TestWithParam<int64_t> {};
