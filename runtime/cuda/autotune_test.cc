@@ -22,7 +22,7 @@
 namespace adjoint::cuda {
 namespace {
 
-using ::testing::ElementsAre;
+using ::testing::Contains;
 using testing::GpuUnderTest;
 using ::testing::IsEmpty;
 using ::testing::Pair;
@@ -43,15 +43,19 @@ class Autotune : public ::testing::Test {
                                              gradient_.argument("w", filter), {2, 6, 6, 2}, same));
   }
 
-  static std::string only_kernel(const Plan& plan) {
-    EXPECT_EQ(plan.launches.size(), 1u);
-    return plan.launches[0].kernel;
+  // The convolution's kernel; another launch transposes its filter.
+  static std::string convolution(const Plan& plan) {
+    EXPECT_EQ(plan.launches.size(), 2u);
+    for (const Launch& launch : plan.launches) {
+      if (launch.provider() == "cudnn") return launch.kernel;
+    }
+    return "";
   }
   std::string chosen(const Device& device, const PlanOptions& options = {}) const {
-    return only_kernel(make_plan(forward_, {{"n", 2}}, device, options));
+    return convolution(make_plan(forward_, {{"n", 2}}, device, options));
   }
   static std::string chosen_for(const Function& function, const Device& device) {
-    return only_kernel(make_plan(function, {}, device));
+    return convolution(make_plan(function, {}, device));
   }
   // Settings in which each algorithm takes so many seconds.
   static fake_cuda::Settings with_seconds(double algorithm0, double algorithm1, double algorithm2) {
@@ -97,7 +101,7 @@ TEST_F(Autotune, RecordedChoicesAreNotMeasured) {
   {
     GpuUnderTest gpu(with_seconds(2e-3, 2e-3, 1e-3));
     recorded = kernel_choices(make_plan(forward_, {{"n", 2}}, *gpu.device()));
-    ASSERT_THAT(recorded, ElementsAre(Pair(::testing::_, "cudnn.conv2d#2")));
+    ASSERT_THAT(recorded, Contains(Pair(::testing::_, "cudnn.conv2d#2")));
   }
   GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
   EXPECT_EQ(chosen(*gpu.device(), {.kernels = recorded}), "cudnn.conv2d#2");
