@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -34,11 +35,13 @@ constexpr int64_t kRows = 10, kColumns = 6, kClasses = 3, kBatch = 4;
 const std::vector<int64_t> kIndex = {7, 0, 9, 3};
 const std::vector<int64_t> kLabels = {2, 0, 1, 1};
 
-// A few layers and an update, on rows of a resource that are chosen by index.
+// A few layers and an update, on rows of a resource that are chosen by index. The state is written
+// by several launches: the logits are copied into theirs, what is generated writes straight.
 class Training {
  public:
   Training() : network_(module_, {DType::f32, {kBatch, kColumns}}, layers_of_it()) {
     module_.variable("steps", {DType::i64, {}}, {}, false);
+    module_.variable("logits", {DType::f32, {kBatch, kClasses}}, {}, false);
     module_.resource("rows", {DType::f32, {kRows, kColumns}});
     Function& f = module_.function("train");
     const Value rows = f.resource(*module_.find_resource("rows"));
@@ -53,6 +56,7 @@ class Training {
     Sgd({.learning_rate = 0.1, .momentum = 0.9}).minimize(f, loss);
     const Variable& steps = *module_.find_variable("steps");
     f.update(steps, f.read(steps) + constant(f, Literal::integer(1)));
+    f.update(*module_.find_variable("logits"), logits);
     f.result("loss", loss);
   }
   const Module& module() const { return module_; }
@@ -178,6 +182,10 @@ std::shared_ptr<Device> cached_device() { return cuda::device({.kernel_cache = k
 // watched.
 constexpr int kSteps = 3;
 
+int64_t state_writes(const Plan& plan) {
+  return std::ranges::count_if(plan.launches, &Launch::writes_state);
+}
+
 // Trains kSteps steps. After an error the state must be one of `want`, and training goes on.
 void train_through_an_error(const Training& training, const std::vector<std::string>& want,
                             const Watch& watch) {
@@ -223,6 +231,8 @@ TEST_P(GpuFailingCalls, Training) {
     want = snapshots(training, cached_device(), kSteps);
     ASSERT_NE(want[0], want[1]);
     ASSERT_NE(want[1], want[2]);
+    const Plan plan = make_plan(training.function(), {}, *cached_device());
+    ASSERT_GE(state_writes(plan), 2) << "nothing to tear apart:\n" << to_text(plan);
   }
   const auto& [part, watch] = GetParam();
   fail_every_call(part, kParts, [&] { train_through_an_error(training, want, watch); });
