@@ -1,9 +1,7 @@
-// Target passes that every device uses: connected elementwise ops, broadcasts and reductions into
-// regions, which the device runs as one kernel each, and ops without a kernel into simpler ones.
-// What may be in a region, the device says.
+// A target pass that every device uses: connected elementwise ops, broadcasts and reductions into
+// regions, which the device runs as one kernel each. What may be in a region, the device says.
 //
-//   Pipeline pipeline;
-//   pipeline.add(decompose_missing_pass(has_kernel)).add(fusion_pass({.role = region_role}));
+//   pipeline.add(fusion_pass({.role = region_role}));
 //
 //   %2 = mul(%0, 0.5)                 %2.0, %2.1 = region(%0, w) {
 //   %3 = sub(w, %2)            ->       mul, sub, sum
@@ -14,7 +12,6 @@
 #include <span>
 
 #include "graph/pass.h"
-#include "runtime/kernel.h"
 
 namespace adjoint {
 
@@ -45,14 +42,5 @@ struct FusionRules {
 // op moves behind others, to the region of its only users, where that saves its result from being
 // stored. For functions whose shapes are known; nodes with symbols in their shape stay.
 Pass fusion_pass(FusionRules rules);
-
-// Pass "decompose_missing": replaces nodes for which the device has no kernel by their
-// decomposition into simpler ops, again and again; a node without one stays, for the planner to
-// say.
-Pass decompose_missing_pass(std::function<bool(const KernelRequest&)> has_kernel);
-
-// Pass "widen_missing": nodes of 16-bit floats for which the device has no kernel are computed in
-// f32 and rounded once.
-Pass widen_missing_pass(std::function<bool(const KernelRequest&)> has_kernel);
 
 }  // namespace adjoint

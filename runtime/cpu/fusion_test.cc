@@ -20,6 +20,7 @@
 #include "ops/standard_ops.h"
 #include "runtime/cpu/evaluate.h"
 #include "runtime/cpu/kernels/region/region_ops.h"
+#include "runtime/missing_kernels.h"
 
 namespace adjoint::cpu {
 namespace {

@@ -4,6 +4,7 @@
 #include "runtime/cpu/device.h"
 #include "runtime/cpu/kernels/region/region_ops.h"
 #include "runtime/fusion.h"
+#include "runtime/missing_kernels.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cpu {

@@ -12,6 +12,7 @@
 #include "runtime/cuda/reduction_tails.h"
 #include "runtime/cuda/side_by_side.h"
 #include "runtime/fusion.h"
+#include "runtime/missing_kernels.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cuda {

@@ -11,22 +11,13 @@
 #include "runtime/cuda/codegen/generate.h"
 #include "runtime/cuda/codegen/reductions.h"
 #include "runtime/cuda/region_builder.h"
+#include "runtime/fallible.h"
 #include "runtime/plan.h"
 
 namespace adjoint::cuda {
 namespace {
 
 bool is_leaf(const Node& node) { return node.op->traits.leaf || node.op == &kConstant; }
-
-bool can_fail(const Node& node) {
-  if (node.op->traits.data_checked) return true;
-  return std::any_of(node.blocks.begin(), node.blocks.end(), [](const auto& block) {
-    for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
-      if (can_fail(block->node(i))) return true;
-    }
-    return false;
-  });
-}
 
 // Whether this output of a node, or of a region, is the result of a reduction.
 bool is_reduced(const Function& function, ValueId value) {
@@ -39,8 +30,8 @@ bool is_reduced(const Function& function, ValueId value) {
 
 class Tails {
  public:
-  explicit Tails(const Function& function) : function_(function) {
-    find_early();
+  explicit Tails(const Function& function)
+      : function_(function), early_(needed_by_fallible(function)) {
     reduction_of_.assign(function.size(), -1);
     for (int32_t i = 0; i < size(); ++i) {
       reduction_of_[i] = find_reduction(i);
@@ -65,17 +56,6 @@ class Tails {
 
  private:
   int32_t size() const { return static_cast<int32_t>(function_.size()); }
-
-  // What something that can fail needs.
-  void find_early() {
-    early_.assign(function_.size(), false);
-    for (int32_t i = size() - 1; i >= 0; --i) {
-      if (can_fail(function_.node(i))) early_[i] = true;
-      for (ValueId operand : function_.node(i).operands) {
-        if (early_[i]) early_[operand.node] = true;
-      }
-    }
-  }
 
   // The node whose region takes this one in: the last that it needs; -1: none.
   int32_t find_reduction(int32_t index) const {
@@ -146,7 +126,7 @@ class Tails {
   }
 
   const Function& function_;
-  std::vector<bool> early_;
+  std::vector<bool> early_;                        // needed by something that can fail
   std::vector<int32_t> reduction_of_;              // by node; -1: it is no tail
   std::map<int32_t, std::vector<int32_t>> tails_;  // by node with the reductions
   std::set<ValueId> outside_;

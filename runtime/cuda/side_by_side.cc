@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "ops/region.h"
 #include "runtime/cuda/codegen/generate.h"
+#include "runtime/cuda/region_builder.h"
+#include "runtime/fallible.h"
 #include "runtime/plan.h"
 
 namespace adjoint::cuda {
@@ -27,20 +27,10 @@ bool is_static(const Function& function, int32_t index) {
                      [&](ValueId operand) { return fixed(function.type(operand)); });
 }
 
-bool can_fail(const Node& node) {
-  if (node.op->traits.data_checked) return true;
-  return std::any_of(node.blocks.begin(), node.blocks.end(), [](const auto& block) {
-    for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
-      if (can_fail(block->node(i))) return true;
-    }
-    return false;
-  });
-}
-
 class Merger {
  public:
   explicit Merger(const Function& function) : function_(function) {
-    find_fallible();
+    find_writes();
     find_heights();
     raise_fallible();
     raise_sources();
@@ -66,23 +56,17 @@ class Merger {
  private:
   int32_t size() const { return static_cast<int32_t>(function_.size()); }
 
-  // What can fail and all that it needs; what writes the state, and all that needs it. Neither
-  // counts nodes that are both: they cannot write the state straight anyway.
-  void find_fallible() {
-    early_.assign(function_.size(), false);
+  // What writes the state, and all that needs it; but for what something that can fail needs, which
+  // cannot write the state straight anyway.
+  void find_writes() {
+    const std::vector<bool> early = needed_by_fallible(function_);
     writes_.assign(function_.size(), false);
     for (const Update& update : function_.updates()) writes_[update.value.node] = true;
-    for (int32_t i = size() - 1; i >= 0; --i) {
-      if (can_fail(function_.node(i))) early_[i] = true;
-      for (ValueId operand : function_.node(i).operands) {
-        if (early_[i]) early_[operand.node] = true;
-      }
-    }
     for (int32_t i = 0; i < size(); ++i) {
       const auto& operands = function_.node(i).operands;
       const bool needs = std::any_of(operands.begin(), operands.end(),
                                      [&](ValueId operand) { return writes_[operand.node]; });
-      writes_[i] = is_computed(function_.node(i)) && !early_[i] && (writes_[i] || needs);
+      writes_[i] = is_computed(function_.node(i)) && !early[i] && (writes_[i] || needs);
     }
   }
 
@@ -177,74 +161,13 @@ class Merger {
     return order;
   }
 
-  void merge(Rewriter& rewriter, const std::vector<int32_t>& nodes) {
-    auto body = std::make_shared<Block>("region");
-    std::map<ValueId, ValueId> arguments;
-    std::vector<ValueId> operands;
-    std::vector<Origin> origins;
-    std::vector<ValueId> results;  // of the old function
-    auto argument = [&](ValueId operand) {
-      const auto [found, added] = arguments.try_emplace(operand);
-      if (added) {
-        found->second =
-            body->argument_with_origin("a" + std::to_string(operands.size()),
-                                       function_.type(operand), function_.node(operand).origin)
-                .id();
-        operands.push_back(rewriter(operand).id());
-      }
-      return found->second;
-    };
-    int count = 0;
-    for (int32_t index : nodes) {
-      const Node& node = function_.node(index);
-      origins.push_back(node.origin);
-      std::vector<ValueId> inputs;
-      for (ValueId operand : node.operands) inputs.push_back(argument(operand));
-      const std::vector<ValueId> outputs = copy_into(*body, node, inputs);
-      for (size_t i = 0; i < outputs.size(); ++i) {
-        body->result("r" + std::to_string(count++), body->value(outputs[i]));
-        results.push_back({index, static_cast<int32_t>(i)});
-      }
-    }
-    const Value merged = rewriter.to().add_with_origin(kRegion, std::move(operands), {},
-                                                       join_origins(origins), {std::move(body)});
-    for (size_t i = 0; i < results.size(); ++i) {
-      rewriter.replace(results[i], merged.output(static_cast<int>(i)));
-    }
-  }
-
-  // The node, or the contents of a region, on these values of the body.
-  static std::vector<ValueId> copy_into(Block& body, const Node& node,
-                                        const std::vector<ValueId>& inputs) {
-    if (node.op != &kRegion) {
-      const Value first = body.add_with_origin(*node.op, inputs, node.attributes, node.origin);
-      std::vector<ValueId> outputs;
-      for (size_t i = 0; i < node.types.size(); ++i) {
-        outputs.push_back(first.output(static_cast<int>(i)).id());
-      }
-      return outputs;
-    }
-    const Block& inner = *node.blocks[0];
-    std::map<ValueId, ValueId> values;
-    for (size_t i = 0; i < inputs.size(); ++i) values[inner.arguments()[i]] = inputs[i];
-    for (int32_t i = 0; i < static_cast<int32_t>(inner.size()); ++i) {
-      const Node& member = inner.node(i);
-      if (member.op == &kArgument) continue;
-      std::vector<ValueId> operands;
-      for (ValueId operand : member.operands) operands.push_back(values.at(operand));
-      const Value copy =
-          body.add_with_origin(*member.op, std::move(operands), member.attributes, member.origin);
-      for (size_t k = 0; k < member.types.size(); ++k) {
-        values[{i, static_cast<int32_t>(k)}] = copy.output(static_cast<int>(k)).id();
-      }
-    }
-    std::vector<ValueId> outputs;
-    for (const auto& result : inner.results()) outputs.push_back(values.at(result.value));
-    return outputs;
+  void merge(Rewriter& rewriter, const std::vector<int32_t>& nodes) const {
+    RegionBuilder region(function_);
+    for (int32_t index : nodes) region.add(index);
+    region.finish(rewriter, [](ValueId) { return true; });
   }
 
   const Function& function_;
-  std::vector<bool> early_;
   std::vector<bool> writes_;
   std::vector<int32_t> heights_;
   std::vector<std::vector<int32_t>> groups_;

@@ -1,0 +1,20 @@
+// Nodes whose kernels can fail on bad data. A device runs them, and all that they need, before it
+// writes the state.
+//
+//   const std::vector<bool> early = needed_by_fallible(function);
+//   if (!early[update.value.node]) ...  // may write its variable straight
+#pragma once
+
+#include <vector>
+
+#include "graph/module.h"
+
+namespace adjoint {
+
+// Whether the node's op checks its data, or an op in its blocks does.
+bool can_fail(const Node& node);
+
+// By node: whether it can fail, or something that can needs it.
+std::vector<bool> needed_by_fallible(const Function& function);
+
+}  // namespace adjoint
