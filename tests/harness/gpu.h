@@ -3,7 +3,8 @@
 //   GpuUnderTest gpu;                               // in a fixture
 //   std::shared_ptr<Device> device = gpu.device();
 //
-// At its end the double's findings are failures. Suites are skipped where there is no GPU.
+// At its end the double's findings are failures. Tests for a real GPU are skipped where there is
+// none (skip_without_gpu.cc).
 #pragma once
 
 #include <gtest/gtest.h>

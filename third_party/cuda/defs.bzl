@@ -116,7 +116,10 @@ def gpu_library(name, srcs, hdrs = [], deps = [], gpu_deps = [], visibility = No
     )
 
 def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], **kwargs):
-    """A test of the GPU runtime: `name` runs on the test double, `name_gpu` (by hand) on a GPU."""
+    """A test of the GPU runtime: `name` runs on the test double, `name_gpu` (by hand) on a GPU.
+
+    Without a GPU, all cases of `name_gpu` are skipped.
+    """
     adjoint_test(
         name = name,
         srcs = srcs,
@@ -125,4 +128,11 @@ def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], **kwargs):
         data = data + ["//tests/fake_cuda:headers"],
         **kwargs
     )
-    cuda_test(name = name + "_gpu", srcs = srcs, deps = deps + gpu_deps, data = data, tags = ["manual"], **kwargs)
+    cuda_test(
+        name = name + "_gpu",
+        srcs = srcs,
+        deps = deps + gpu_deps + ["//tests:skip_without_gpu"],
+        data = data,
+        tags = ["manual"],
+        **kwargs
+    )

@@ -26,9 +26,15 @@ void fail(cudaError_t code, std::string_view call, const std::string& arguments)
                     cudaGetErrorName(code) + ")");
 }
 
+int driver_version() {
+  int version = 0;
+  check(cudaDriverGetVersion(&version), "cudaDriverGetVersion");
+  return version;
+}
+
 int device_count() {
-  int driver = 0, runtime = 0;
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const int driver = driver_version();
+  int runtime = 0;
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   if (driver == 0) throw DeviceError("no NVIDIA driver was found");
   int count = 0;
@@ -63,7 +69,7 @@ DeviceProperties device_properties(int index) {
   properties.bytes_per_second = 1e3 * 2 / 8 * attribute(cudaDevAttrMemoryClockRate, index) *
                                 attribute(cudaDevAttrGlobalMemoryBusWidth, index);
   properties.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
-  check(cudaDriverGetVersion(&properties.driver_version), "cudaDriverGetVersion");
+  properties.driver_version = driver_version();
   check(cudaRuntimeGetVersion(&properties.runtime_version), "cudaRuntimeGetVersion");
   return properties;
 }

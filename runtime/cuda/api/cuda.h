@@ -55,6 +55,8 @@ struct DeviceProperties {
   int runtime_version = 0;  // the CUDA that this program was built for
 };
 
+// The newest CUDA that the driver serves: 13000 for 13.0; 0 where there is no driver.
+int driver_version();
 // How many devices there are. Throws DeviceError where there is no driver, or one that is too old
 // for this program's CUDA, saying what was found and what is needed.
 int device_count();
