@@ -1,8 +1,9 @@
 // What a training step of the reference network asks of a GPU, without a GPU: it is planned and run
-// once on the test double, and its time on an H100 estimated from the data sheet.
+// once on the test double, and its time on an H100 estimated from the data sheet. tf32 is the plan
+// of f32; bf16 has its own.
 //
-//   bazel run //benchmarks:gpu_plan              # batch 128
-//   gpu_plan 96
+//   bazel run //benchmarks:gpu_plan              # f32, batch 128
+//   gpu_plan 96 bf16                             # what is planned in bf16
 //
 // The launches counted are those that ran: every kernel, and every library call as one.
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "runtime/optimize.h"
 #include "runtime/plan_streams.h"
 #include "runtime/planner.h"
+#include "runtime/precision.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
 namespace adjoint::mnist {
@@ -27,11 +29,18 @@ namespace {
 
 // H100 SXM, its data sheet.
 constexpr double kBytesPerSecond = 3.35e12;
-struct Precision {
-  const char* name;
-  double product_flops_per_second;  // of matrix products and convolutions
-};
-constexpr Precision kPrecisions[] = {{"f32", 67e12}, {"tf32", 495e12}, {"bf16", 990e12}};
+// Of matrix products and convolutions.
+double product_flops_per_second(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return 67e12;
+    case Precision::tf32:
+      return 495e12;
+    case Precision::bf16:
+      return 990e12;
+  }
+  return 0;
+}
 constexpr double kOtherFlopsPerSecond = 67e12;
 // An assumption: what a node of a replayed graph costs beside its work, on one stream.
 constexpr double kNodeSeconds = 1.5e-6;
@@ -61,11 +70,11 @@ double bytes_of_products(const Plan& plan) {
 }
 
 // The larger of the two times of each launch.
-double work_seconds(const Plan& plan, const Precision& precision) {
+double work_seconds(const Plan& plan, Precision precision) {
   double seconds = 0;
   for (const Launch& launch : plan.launches) {
     const double speed =
-        is_product(plan, launch) ? precision.product_flops_per_second : kOtherFlopsPerSecond;
+        is_product(plan, launch) ? product_flops_per_second(precision) : kOtherFlopsPerSecond;
     seconds += std::max(launch.bytes / kBytesPerSecond, launch.flops / speed);
   }
   return seconds;
@@ -100,36 +109,24 @@ void print_plan(const Plan& plan) {
               plan.bytes_moved() / least);
 }
 
-// Runs the step once; returns how much was launched.
-int64_t print_launches(Executable& train, State& state, const DimBindings& bindings) {
-  const auto before = fake_cuda::launches();
-  const Tensor loss = Tensor::zeros({DType::f32, {}});  // on the host
-  train.run(state, {}, {.bindings = bindings, .into = {{"loss", loss}}});
+void print_launches(const std::map<std::string, int64_t>& launches) {
   int64_t all = 0;
   std::printf("launches of a step, by name\n");
-  for (const auto& [name, count] : fake_cuda::launches()) {
-    const auto earlier = before.find(name);
-    const int64_t launches = count - (earlier == before.end() ? 0 : earlier->second);
-    all += launches;
-    if (launches != 0) std::printf("  %-40s  %3lld\n", name.c_str(), (long long)launches);
+  for (const auto& [name, count] : launches) {
+    all += count;
+    if (count != 0) std::printf("  %-40s  %3lld\n", name.c_str(), (long long)count);
   }
-  std::printf("  %-40s  %3lld\n\n", "all", (long long)all);
-  return all;
+  std::printf("  %-40s  %3lld\n", "all", (long long)all);
 }
 
-void print_roofline(const Plan& plan, int64_t launches) {
+void print_roofline(const Plan& plan, Precision precision, int64_t launches) {
   const double overhead = kNodeSeconds * static_cast<double>(launches);
   const double steps =
       static_cast<double>(kImages) / static_cast<double>(plan.bindings.at("batch"));
-  std::printf("H100 SXM, estimated from its data sheet, not measured on a GPU\n");
-  std::printf("microseconds a step: %.1f for launches (%.1f each, assumed), and for the work\n",
-              1e6 * overhead, 1e6 * kNodeSeconds);
-  for (const Precision& precision : kPrecisions) {
-    const double work = work_seconds(plan, precision);
-    std::printf("  %-4s  %5.1f; 20 epochs without evaluation: %.2f s\n", precision.name, 1e6 * work,
-                20 * steps * (work + overhead));
-  }
-  std::printf("(every launch reads and writes HBM here, in 32 bits, bf16's too)\n");
+  const double work = work_seconds(plan, precision);
+  std::printf("  %-9s  %8lld  %6.2f  %6.1f  %6.1f  %11.2f\n", std::string(name(precision)).c_str(),
+              (long long)launches, 1e-6 * plan.bytes_moved(), 1e6 * overhead, 1e6 * work,
+              20 * steps * (work + overhead));
 }
 
 // The planner's own estimate, with streams and without.
@@ -152,22 +149,66 @@ void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& 
       1e6 * step_seconds(one_stream, model));
 }
 
-void run(int64_t batch) {
+// A training step in one precision, planned and run once.
+class Step {
+ public:
+  Step(const MnistModel& model, Precision precision, int64_t batch)
+      : device_(cuda::device({.autotune = false, .kernel_cache = ""})),
+        function_(apply_precision(*optimize(model.train()).function, precision).function),
+        state_(model.module(), device_),
+        train_(*function_, device_),
+        bindings_{{"batch", batch}} {
+    state_.bind(kTrainImages, Tensor::zeros({DType::u8, {kImages, 28, 28, 1}}));
+    state_.bind(kTrainLabels, Tensor::zeros({DType::u8, {kImages}}));
+    plan_ = &train_.prepare(state_, bindings_);
+    const auto before = fake_cuda::launches();
+    const Tensor loss = Tensor::zeros({DType::f32, {}});  // on the host
+    train_.run(state_, {}, {.bindings = bindings_, .into = {{"loss", loss}}});
+    launches_ = fake_cuda::launches();
+    for (const auto& [name, count] : before) launches_[name] -= count;
+  }
+
+  const Plan& plan() const { return *plan_; }
+  // What it launched, by name.
+  const std::map<std::string, int64_t>& launches() const { return launches_; }
+  int64_t launch_count() const {
+    int64_t all = 0;
+    for (const auto& [name, count] : launches_) all += count;
+    return all;
+  }
+  void print() const {
+    print_plan(plan());
+    print_launches(launches());
+    const auto one = cuda::device({.streams = 1, .kernel_cache = ""});
+    print_streams(plan(), make_plan(*function_, plan().bindings, *one), device_->stream_model());
+  }
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::unique_ptr<Function> function_;
+  State state_;
+  Executable train_;
+  DimBindings bindings_;
+  const Plan* plan_ = nullptr;
+  std::map<std::string, int64_t> launches_;
+};
+
+void run(int64_t batch, Precision shown) {
   fake_cuda::reset();
-  const std::shared_ptr<Device> device = cuda::device({.autotune = false, .kernel_cache = ""});
   const MnistModel model({.network = "cnn"});
-  const auto optimized = optimize(model.train());
-  State state(model.module(), device);
-  state.bind(kTrainImages, Tensor::zeros({DType::u8, {kImages, 28, 28, 1}}));
-  state.bind(kTrainLabels, Tensor::zeros({DType::u8, {kImages}}));
-  Executable train(*optimized.function, device);
-  const DimBindings bindings = {{"batch", batch}};
-  const Plan& plan = train.prepare(state, bindings);
-  std::printf("a training step of the reference network, batch %lld\n\n", (long long)batch);
-  print_plan(plan);
-  print_roofline(plan, print_launches(train, state, bindings));
-  const auto one = cuda::device({.streams = 1, .kernel_cache = ""});
-  print_streams(plan, make_plan(*optimized.function, plan.bindings, *one), device->stream_model());
+  const Step f32(model, Precision::f32, batch), bf16(model, Precision::bf16, batch);
+  const bool in_bf16 = shown == Precision::bf16;
+  std::printf("a training step of the reference network, batch %lld, %s\n\n", (long long)batch,
+              in_bf16 ? "bf16" : "f32");
+  (in_bf16 ? bf16 : f32).print();
+  std::printf("\nH100 SXM, estimated from its data sheet, not measured on a GPU (us a step, for\n");
+  std::printf("launches, %.1f each, assumed, and for the work, all of it from and to HBM)\n",
+              1e6 * kNodeSeconds);
+  std::printf("  precision  launches      MB  launch    work  20 epochs, s\n");
+  for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
+    const Step& step = precision == Precision::bf16 ? bf16 : f32;
+    print_roofline(step.plan(), precision, step.launch_count());
+  }
 }
 
 }  // namespace
@@ -175,9 +216,10 @@ void run(int64_t batch) {
 
 int main(int argc, char** argv) {
   const int64_t batch = argc > 1 ? std::atoll(argv[1]) : 128;
-  if (batch < 1 || batch > 60000) {
-    std::fprintf(stderr, "gpu_plan: a batch of 1 to 60000 images\n");
+  const auto precision = adjoint::precision_of(argc > 2 ? argv[2] : "f32");
+  if (batch < 1 || batch > 60000 || !precision) {
+    std::fprintf(stderr, "gpu_plan: a batch of 1 to 60000 images, then f32, tf32 or bf16\n");
     return 2;
   }
-  adjoint::mnist::run(batch);
+  adjoint::mnist::run(batch, *precision);
 }
