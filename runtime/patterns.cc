@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -256,6 +257,38 @@ std::optional<Rewritten> draw_in_biases(const Function& function) {
   return result;
 }
 
+// The ops of a body but for these nodes, which stand for their operand.
+std::string describe(const Block& body, const std::set<int32_t>& left_out) {
+  std::map<ValueId, std::string> names;
+  for (size_t i = 0; i < body.arguments().size(); ++i) {
+    names[body.arguments()[i]] = "a" + std::to_string(i);
+  }
+  std::string text;
+  int number = 0;
+  for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
+    const Node& node = body.node(i);
+    if (node.op->traits.leaf) continue;
+    if (left_out.contains(i)) {
+      names[{i, 0}] = names[node.operands[0]];
+      continue;
+    }
+    std::string operands;
+    for (ValueId operand : node.operands) {
+      operands += (operands.empty() ? "" : ",") + names[operand];
+    }
+    text += (text.empty() ? "" : ";") + std::string(node.op->name) + "(" + operands + ")";
+    for (int output = 0; output < static_cast<int>(node.types.size()); ++output) {
+      names[{i, output}] = std::to_string(number) + "." + std::to_string(output);
+    }
+    ++number;
+  }
+  std::string results;
+  for (const auto& result : body.results()) {
+    results += (results.empty() ? "" : ",") + names[result.value];
+  }
+  return text + "->" + results;
+}
+
 }  // namespace
 
 std::optional<BiasSum> find_bias_sum(const Function& function, const Node& node) {
@@ -270,30 +303,22 @@ std::optional<BiasSum> find_bias_sum(const Function& function, const Node& node)
   return {};
 }
 
-std::string signature(const Block& body) {
-  std::map<int32_t, std::string> names;
-  for (size_t i = 0; i < body.arguments().size(); ++i) {
-    names[body.arguments()[i].node] = "a" + std::to_string(i);
-  }
-  auto name_of = [&](ValueId value) {
-    if (auto argument = names.find(value.node); argument != names.end()) return argument->second;
-    return std::to_string(body.node(value).number) + "." + std::to_string(value.output);
-  };
-  std::string text;
+std::string signature(const Block& body) { return describe(body, {}); }
+
+std::string signature_between_casts(const Block& body) {
+  std::set<int32_t> left_out;
   for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
     const Node& node = body.node(i);
-    if (node.op->traits.leaf) continue;
-    std::string operands;
+    if (node.op == &kCast) left_out.insert(i);
+    // A cast that another node reads stays, unless it is of an argument.
     for (ValueId operand : node.operands) {
-      operands += (operands.empty() ? "" : ",") + name_of(operand);
+      const Node& read = body.node(operand);
+      if (read.op == &kCast && body.node(read.operands[0]).op != &kArgument) {
+        left_out.erase(operand.node);
+      }
     }
-    text += (text.empty() ? "" : ";") + std::string(node.op->name) + "(" + operands + ")";
   }
-  std::string results;
-  for (const auto& result : body.results()) {
-    results += (results.empty() ? "" : ",") + name_of(result.value);
-  }
-  return text + "->" + results;
+  return describe(body, left_out);
 }
 
 Pass norm_relu_grad_pass() {

@@ -16,6 +16,9 @@ namespace adjoint {
 // The ops of a body and how they are connected, without types and attributes: "op(operands);..."
 // and the results; aK is argument K, I.J output J of the body's I-th op.
 std::string signature(const Block& body);
+// The same without casts of arguments and casts that only results use: what is computed between
+// what is stored.
+std::string signature_between_casts(const Block& body);
 
 // A sum x + bias with a number per channel, the last dimension; nothing where the node is none.
 struct BiasSum {
@@ -50,6 +53,13 @@ inline constexpr const char* kBiasNormReluGrad =
 inline constexpr const char* kBiasNormReluPoolGrad =
     "add(a1,a6);batch_norm_inference(0.0,a2,a3,a4,a5);relu(1.0);max_pool_grad(a0,2.0);"
     "relu_grad(3.0,2.0);batch_norm_grad(4.0,0.0,a2,a4,a5)->5.0,5.1,5.2";
+// And with the bias's gradient.
+inline constexpr const char* kBiasNormReluBiasGrad =
+    "add(a1,a6);batch_norm_inference(0.0,a2,a3,a4,a5);relu(1.0);relu_grad(a0,2.0);"
+    "batch_norm_grad(3.0,0.0,a2,a4,a5);sum_to(4.0)->4.0,4.1,4.2,5.0";
+inline constexpr const char* kBiasNormReluPoolBiasGrad =
+    "add(a1,a6);batch_norm_inference(0.0,a2,a3,a4,a5);relu(1.0);max_pool_grad(a0,2.0);"
+    "relu_grad(3.0,2.0);batch_norm_grad(4.0,0.0,a2,a4,a5);sum_to(5.0)->5.0,5.1,5.2,6.0";
 inline constexpr const char* kBiasInferenceNormReluPool =
     "add(a0,a5);batch_norm_inference(0.0,a1,a2,a3,a4);relu(1.0);max_pool(2.0)->3.0";
 inline constexpr const char* kBiasInferenceNormRelu =

@@ -9,6 +9,7 @@
 #include "ops/elementwise.h"
 #include "ops/linalg.h"
 #include "ops/rewrites/identities.h"
+#include "ops/shape.h"
 
 namespace adjoint {
 namespace {
@@ -40,6 +41,24 @@ std::vector<Value> in_bf16(const RewriteSite& site) {
   return {cast(product, DType::f32)};
 }
 
+// Reshapes are of bf16 where a cast is next to them: so casts come next to what computes.
+std::vector<Value> reshape_in_bf16(const RewriteSite& site) {
+  const Node& node = site.node;
+  const Node& inner = site.operands[0].node();
+  const auto again = [&](Value x) {
+    const Node& reshape = node.op == &kReshape ? node : inner;
+    return site.block.add_with_origin(kReshape, {x.id()}, reshape.attributes, reshape.origin);
+  };
+  if (node.op == &kReshape && inner.op == &kCast) {
+    const Value stored = site.block.value(inner.operands[0]);
+    if (stored.dtype() == DType::bf16) return {cast(again(stored), node.types[0].dtype)};
+  }
+  if (node.op == &kCast && inner.op == &kReshape && node.types[0].dtype == DType::bf16) {
+    return {again(cast(site.block.value(inner.operands[0]), DType::bf16))};
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string_view name(Precision precision) {
@@ -62,12 +81,19 @@ Pass bf16_products_pass() {
           }};
 }
 
+Pass bf16_reshapes_pass() {
+  return {"bf16_reshapes", [](const Function& function) {
+            return rewrite(function, reshape_in_bf16,
+                           [&](const Function&, const Node& node) { return node.op == &kReshape; });
+          }};
+}
+
 Pipeline::Result apply_precision(const Function& function, Precision precision) {
   Pipeline pipeline;
   if (precision == Precision::bf16) {
     constexpr int kMaxRounds = 4;
     pipeline.add(bf16_products_pass())
-        .repeat({identities_pass(), cse_pass(), dce_pass()}, kMaxRounds);
+        .repeat({bf16_reshapes_pass(), identities_pass(), cse_pass(), dce_pass()}, kMaxRounds);
   }
   return pipeline.run(function);
 }

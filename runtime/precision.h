@@ -28,6 +28,9 @@ std::optional<Precision> precision_of(std::string_view name);
 // adds in f32 becomes one of bf16, between casts.
 Pass bf16_products_pass();
 
+// Pass "bf16_reshapes": a reshape before a cast to bf16, or behind one from it, is of bf16.
+Pass bf16_reshapes_pass();
+
 // The function in this precision; equal operands are cast once.
 Pipeline::Result apply_precision(const Function& function, Precision precision);
 

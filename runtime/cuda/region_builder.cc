@@ -1,5 +1,7 @@
 #include "runtime/cuda/region_builder.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -68,19 +70,38 @@ ValueId RegionBuilder::inner(ValueId operand) {
   return found->second;
 }
 
-void RegionBuilder::finish(Rewriter& rewriter, const std::function<bool(ValueId)>& needed) {
-  std::vector<ValueId> results, operands;
-  for (ValueId output : outputs_) {
-    if (!needed(output)) continue;
-    body_->result("r" + std::to_string(results.size()), body_->value(inner_.at(output)));
-    results.push_back(output);
+bool RegionBuilder::reads(ValueId value) const {
+  return std::find(arguments_.begin(), arguments_.end(), value) != arguments_.end();
+}
+
+void RegionBuilder::results(std::vector<ValueId> outputs) {
+  results_ = std::move(outputs);
+  for (size_t i = 0; i < results_.size(); ++i) {
+    body_->result("r" + std::to_string(i), body_->value(inner_.at(results_[i])));
   }
+}
+
+bool RegionBuilder::is_taken(const HasKernel& has_kernel) const {
+  std::vector<Value> operands;
+  for (ValueId argument : body_->arguments()) operands.push_back(body_->value(argument));
+  return takes_region(has_kernel, operands, body_);
+}
+
+void RegionBuilder::finish(Rewriter& rewriter) {
+  std::vector<ValueId> operands;
   for (ValueId argument : arguments_) operands.push_back(rewriter(argument).id());
   const Value region = rewriter.to().add_with_origin(kRegion, std::move(operands), {},
                                                      join_origins(origins_), {std::move(body_)});
-  for (size_t i = 0; i < results.size(); ++i) {
-    rewriter.replace(results[i], region.output(static_cast<int>(i)));
+  for (size_t i = 0; i < results_.size(); ++i) {
+    rewriter.replace(results_[i], region.output(static_cast<int>(i)));
   }
+}
+
+void RegionBuilder::finish(Rewriter& rewriter, const std::function<bool(ValueId)>& needed) {
+  std::vector<ValueId> outputs;
+  std::copy_if(outputs_.begin(), outputs_.end(), std::back_inserter(outputs), needed);
+  results(std::move(outputs));
+  finish(rewriter);
 }
 
 }  // namespace adjoint::cuda

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "graph/pass.h"
+#include "runtime/cuda/takes_region.h"
 
 namespace adjoint::cuda {
 
@@ -21,9 +22,19 @@ class RegionBuilder {
   explicit RegionBuilder(const Block& from);
   // A node of `from`. What it reads of nodes added before stays inside.
   void add(int32_t index);
+  // Makes this an argument now, before those that nodes bring.
+  void argument(ValueId value) { inner(value); }
   const Block& body() const { return *body_; }
-  // Appends the region to the rewriter's new function, which has what the added nodes read. Their
-  // outputs for which `needed` holds are the region's results, and replaced by them.
+  // Whether this is an argument.
+  bool reads(ValueId value) const;
+  // The region's results, once all nodes are there: these of their outputs, in this order.
+  void results(std::vector<ValueId> outputs);
+  // Whether a kernel takes the region with these results.
+  bool is_taken(const HasKernel& has_kernel) const;
+  // Appends the region to the rewriter's new function, which has what the added nodes read. Its
+  // results are replaced by it.
+  void finish(Rewriter& rewriter);
+  // The same with those outputs as results for which `needed` holds.
   void finish(Rewriter& rewriter, const std::function<bool(ValueId)>& needed);
 
  private:
@@ -34,6 +45,7 @@ class RegionBuilder {
   std::map<ValueId, ValueId> inner_;  // by value of `from`
   std::vector<ValueId> arguments_;    // values of `from`
   std::vector<ValueId> outputs_;      // likewise, of the added nodes
+  std::vector<ValueId> results_;      // likewise
   std::vector<Origin> origins_;
 };
 

@@ -1,7 +1,7 @@
 // Batch normalisation, alone and together with relu and a max pool, forward and backward: what
 // norm.cu and norm_relu.cu share. Each way is two launches: one reduces per channel, one writes.
 //
-//   const BatchNorm<float, true> norm(x_dims, &pool, epsilon);
+//   const BatchNorm<Bf16, Bf16, float, true> norm(x_dims, &pool, epsilon);
 //   facts.workspace_bytes = norm.forward_bytes();
 //   norm.forward(call);
 //
@@ -9,9 +9,13 @@
 // or the largest relu(h) of a window. The mean is not drawn into the offset: of a mean far from
 // zero that would cost digits. Nothing between is stored; the backward finds each window's winner
 // again. A bias, where there is one, is added to x as it is read.
+//
+// x and dx are stored as X, y and dy as Y; vectors are of P, and all is computed in what P is
+// computed in. What is stored in fewer bits is rounded once, as it is written.
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "ops/pool.h"
@@ -54,6 +58,8 @@ struct NormWindows {
     cell_columns = static_cast<int>((width + stride_x - 1) / stride_x);
     cells = x[0] * cell_rows * cell_columns;
   }
+  // Whether each pixel is in a window.
+  bool cover() const { return windows * window_y * window_x == pixels; }
 };
 
 #if defined(__CUDACC__) || defined(ADJOINT_FAKE_CUDA)
@@ -70,23 +76,26 @@ __device__ inline Compute<T> or_zero(const T* vector, int64_t channel) {
 }
 
 // h of kVec channels. Moments may be of a wider type than the elements.
-template <typename T, int kVec>
+template <typename P, int kVec>
 struct NormChannels {
-  Compute<T> factor[kVec], mean[kVec], offset[kVec], bias[kVec];
+  Compute<P> factor[kVec], mean[kVec], offset[kVec], bias[kVec];
 
   template <typename M>
-  __device__ NormChannels(int64_t channel, const T* scale, const T* offset, const M* mean,
-                          const M* variance, const T* bias, Compute<T> epsilon) {
+  __device__ NormChannels(int64_t channel, const P* scale, const P* offset, const M* mean,
+                          const M* variance, const P* bias, Compute<P> epsilon) {
     for (int v = 0; v < kVec; ++v) {
       const int64_t c = channel + v;
-      factor[v] = norm_factor<Compute<T>>(widen(scale[c]), widen(variance[c]), epsilon);
+      factor[v] = norm_factor<Compute<P>>(widen(scale[c]), widen(variance[c]), epsilon);
       this->mean[v] = widen(mean[c]);
       this->offset[v] = or_zero(offset, c);
       this->bias[v] = or_zero(bias, c);
     }
   }
-  __device__ Compute<T> centred(T x, int v) const { return (widen(x) + bias[v]) - mean[v]; }
-  __device__ Compute<T> normal(Compute<T> centred, int v) const {
+  template <typename X>
+  __device__ Compute<P> centred(X x, int v) const {
+    return (widen(x) + bias[v]) - mean[v];
+  }
+  __device__ Compute<P> normal(Compute<P> centred, int v) const {
     return factor[v] * centred + offset[v];
   }
 };
@@ -98,20 +107,21 @@ __device__ inline int64_t first_pixel(const NormWindows& w, int64_t window) {
   return (image.whole * w.height + image.rest * w.stride_y) * w.width + row.rest * w.stride_x;
 }
 
-// The winner of each channel's window: its number, h, and x - mean.
+// The winner of each channel's window: its number, h, and x - mean; the sum of all x - mean.
 template <typename C, int kVec>
 struct NormWinners {
   int tap[kVec] = {};
-  C normal[kVec], centred[kVec];
+  C normal[kVec], centred[kVec], distances[kVec] = {};
 
-  template <typename T>
-  __device__ NormWinners(const NormWindows& w, const NormChannels<T, kVec>& k, const T* x,
+  template <typename P, typename X>
+  __device__ NormWinners(const NormWindows& w, const NormChannels<P, kVec>& k, const X* x,
                          int64_t channels) {
     for (int i = 0, number = 0; i < w.window_y; ++i) {
       for (int j = 0; j < w.window_x; ++j, ++number) {
         const auto pack = load_pack<kVec>(x + (i * w.width + j) * channels);
         for (int v = 0; v < kVec; ++v) {
           const C distance = k.centred(pack[v], v), value = k.normal(distance, v);
+          distances[v] += distance;
           if (number != 0 && !beats(value, normal[v])) continue;
           tap[v] = number;
           normal[v] = value;
@@ -123,40 +133,40 @@ struct NormWinners {
 };
 
 // The results go where they are not null: rounded as outputs, and as they are for the next launch.
-template <typename T>
+template <typename P>
 struct MomentResults {
-  T *mean, *variance;
-  Compute<T>*wide_mean, *wide_variance;
+  P *mean, *variance;
+  Compute<P>*wide_mean, *wide_variance;
 
   __device__ void store(int64_t channel, const Moments& moments) const {
-    const auto m = static_cast<Compute<T>>(moments.count == 0 ? NAN : moments.mean);
-    const auto s = static_cast<Compute<T>>(moments.variance());
-    mean[channel] = narrow<T>(m);
-    variance[channel] = narrow<T>(s);
+    const auto m = static_cast<Compute<P>>(moments.count == 0 ? NAN : moments.mean);
+    const auto s = static_cast<Compute<P>>(moments.variance());
+    mean[channel] = narrow<P>(m);
+    variance[channel] = narrow<P>(s);
     if (wide_mean == nullptr) return;
     wide_mean[channel] = m;
     wide_variance[channel] = s;
   }
 };
 
-template <typename T, int kVec>
-__global__ void channel_moments(Columns columns, const T* x, const T* bias, Moments* partials,
-                                unsigned* tickets, MomentResults<T> results) {
+template <typename X, typename P, int kVec>
+__global__ void channel_moments(Columns columns, const X* x, const P* bias, Moments* partials,
+                                unsigned* tickets, MomentResults<P> results) {
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, Moments(&sums)[kVec]) {
-        const T* from = x + channel;
+        const X* from = x + channel;
         const int64_t step = rows.step * columns.channels;
         int64_t row = rows.begin, at = row * columns.channels;
         if (row >= rows.end) return;
         // Distances from the first row: what all values have in common costs no digits.
         const auto pack = load_pack<kVec>(from);
-        Compute<T> shift[kVec], first[kVec];
+        Compute<P> shift[kVec], first[kVec];
         for (int v = 0; v < kVec; ++v) {
           shift[v] = or_zero(bias, channel + v);
           first[v] = widen(pack[v]) + shift[v];
         }
-        const auto apart = [&](T value, int v) {
+        const auto apart = [&](X value, int v) {
           return static_cast<double>(widen(value) + shift[v]) - static_cast<double>(first[v]);
         };
         for (; row + 3 * rows.step < rows.end; row += 4 * rows.step, at += 4 * step) {
@@ -178,74 +188,94 @@ __global__ void channel_moments(Columns columns, const T* x, const T* bias, Mome
       });
 }
 
-template <typename T, typename M, int kVec, bool kRelu>
-__global__ void normalize(Columns columns, NormWindows windows, const T* x, const T* scale,
-                          const T* offset, const M* mean, const M* variance, const T* bias,
-                          Compute<T> epsilon, T* y) {
+template <typename X, typename Y, typename P, typename M, int kVec, bool kRelu>
+__global__ void normalize(Columns columns, NormWindows windows, const X* x, const P* scale,
+                          const P* offset, const M* mean, const M* variance, const P* bias,
+                          Compute<P> epsilon, Y* y) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
-  const NormChannels<T, kVec> k(at.channel, scale, offset, mean, variance, bias, epsilon);
+  const NormChannels<P, kVec> k(at.channel, scale, offset, mean, variance, bias, epsilon);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-    const T* from = x + first_pixel(windows, row) * columns.channels + at.channel;
-    const NormWinners<Compute<T>, kVec> winners(windows, k, from, columns.channels);
-    Pack<T, kVec> result;
+    const X* from = x + first_pixel(windows, row) * columns.channels + at.channel;
+    const NormWinners<Compute<P>, kVec> winners(windows, k, from, columns.channels);
+    Pack<Y, kVec> result;
     for (int v = 0; v < kVec; ++v) {
-      const Compute<T> h = winners.normal[v];
-      result[v] = narrow<T>(kRelu && h < 0 ? Compute<T>{0} : h);
+      const Compute<P> h = winners.normal[v];
+      result[v] = narrow<Y>(kRelu && h < 0 ? Compute<P>{0} : h);
     }
     store_pack(y + row * columns.channels + at.channel, result);
   }
 }
 
-template <typename T>
-struct NormGradArguments {
-  const T *dy, *x, *scale, *offset, *mean, *variance, *bias;
-  Compute<T> epsilon;
-  T *dx, *dscale, *doffset;
-  // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
-  Compute<T>*shift, *slope;
-
-  __device__ void store(int64_t c, const Sums& sums, int64_t pixels) const {
-    const double inverse = 1 / std::sqrt(static_cast<double>(widen(variance[c])) + epsilon);
-    const double sum = sums.first, product = sums.second, count = static_cast<double>(pixels);
-    const Compute<T> s = widen(scale[c]);
-    doffset[c] = narrow<T>(static_cast<Compute<T>>(sum));
-    dscale[c] = narrow<T>(static_cast<Compute<T>>(pixels == 0 ? 0 : product * inverse));
-    slope[c] = static_cast<Compute<T>>(-(s * inverse) * (inverse * inverse) * (product / count));
-    // Of the same factor as the winners': else the sum of dx, zero but for rounding, would be off.
-    const auto factor = norm_factor<Compute<T>>(s, widen(variance[c]), epsilon);
-    shift[c] = static_cast<Compute<T>>(-factor * (sum / count));
+// Of the cotangents dh of h, of dh (x - mean), and of x - mean.
+struct NormSums {
+  double dh = 0;
+  double product = 0;
+  double distance = 0;
+  __device__ void merge(const NormSums& other) {
+    dh += other.dh;
+    product += other.product;
+    distance += other.distance;
   }
 };
 
-// Sums of dh and of dh (x - mean).
-template <typename T, int kVec, bool kRelu>
-__global__ void norm_grad_sums(Columns columns, NormWindows windows, Sums* partials,
-                               unsigned* tickets, NormGradArguments<T> a) {
+template <typename X, typename Y, typename P>
+struct NormGradArguments {
+  const Y* dy;
+  const X* x;
+  const P *scale, *offset, *mean, *variance, *bias;
+  Compute<P> epsilon;
+  X* dx;
+  P *dscale, *doffset, *dbias;  // dbias may be missing
+  // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
+  Compute<P>*shift, *slope;
+
+  __device__ void store(int64_t c, const NormSums& sums, int64_t pixels) const {
+    const double inverse = 1 / std::sqrt(static_cast<double>(widen(variance[c])) + epsilon);
+    const double count = static_cast<double>(pixels);
+    const Compute<P> s = widen(scale[c]);
+    const double rise = -(s * inverse) * (inverse * inverse) * (sums.product / count);
+    doffset[c] = narrow<P>(static_cast<Compute<P>>(sums.dh));
+    dscale[c] = narrow<P>(static_cast<Compute<P>>(pixels == 0 ? 0 : sums.product * inverse));
+    slope[c] = static_cast<Compute<P>>(rise);
+    // Of the same factor as the winners': else the sum of dx, zero but for rounding, would be off.
+    const auto factor = norm_factor<Compute<P>>(s, widen(variance[c]), epsilon);
+    shift[c] = static_cast<Compute<P>>(-factor * (sums.dh / count));
+    if (dbias == nullptr) return;
+    // The sum of dx: those of factor dh and of shift cancel.
+    dbias[c] = narrow<P>(static_cast<Compute<P>>(pixels == 0 ? 0 : rise * sums.distance));
+  }
+};
+
+template <int kVec, bool kRelu, typename X, typename Y, typename P>
+__global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
+                               unsigned* tickets, NormGradArguments<X, Y, P> a) {
   reduce_columns<kVec>(
       columns, partials, tickets,
-      [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
-        const NormChannels<T, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.bias,
+      [&](int64_t channel, RowRange rows, NormSums(&sums)[kVec]) {
+        const NormChannels<P, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.bias,
                                       a.epsilon);
         for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-          const T* from = a.x + first_pixel(windows, row) * columns.channels + channel;
+          const X* from = a.x + first_pixel(windows, row) * columns.channels + channel;
           const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
-          const NormWinners<Compute<T>, kVec> winners(windows, k, from, columns.channels);
+          const NormWinners<Compute<P>, kVec> winners(windows, k, from, columns.channels);
           for (int v = 0; v < kVec; ++v) {
+            sums[v].distance += winners.distances[v];
             if (kRelu && !(winners.normal[v] > 0)) continue;
             const double dh = widen(dy[v]);
-            sums[v].add(dh, dh * static_cast<double>(winners.centred[v]));
+            sums[v].dh += dh;
+            sums[v].product += dh * static_cast<double>(winners.centred[v]);
           }
         }
       },
-      [&](int64_t channel, const Sums& sums) { a.store(channel, sums, windows.pixels); });
+      [&](int64_t channel, const NormSums& sums) { a.store(channel, sums, windows.pixels); });
 }
 
 // One cell's dx: of its window, and of the pixels that no window covers.
-template <typename T, int kVec, bool kRelu>
-__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<T>& a,
-                                  const NormChannels<T, kVec>& k, const Columns& columns,
+template <int kVec, bool kRelu, typename X, typename Y, typename P>
+__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
+                                  const NormChannels<P, kVec>& k, const Columns& columns,
                                   int64_t channel, int64_t cell) {
   const Quotient row = divide(cell, w.cell_columns), image = divide(row.whole, w.cell_rows);
   const int i = static_cast<int>(image.rest), j = static_cast<int>(row.rest);
@@ -255,16 +285,16 @@ __device__ inline void write_cell(const NormWindows& w, const NormGradArguments<
   const bool whole = plain || (i < w.rows && j < w.columns);
   const int64_t height = plain ? 1 : min(int64_t{w.stride_y}, w.height - y);
   const int64_t width = plain ? 1 : min(int64_t{w.stride_x}, w.width - x);
-  const T* from = a.x + pixel * columns.channels + channel;
-  T* to = a.dx + pixel * columns.channels + channel;
+  const X* from = a.x + pixel * columns.channels + channel;
+  X* to = a.dx + pixel * columns.channels + channel;
 
   int winner[kVec];
-  Compute<T> own[kVec];
+  Compute<P> own[kVec];
   for (int v = 0; v < kVec; ++v) winner[v] = -1, own[v] = 0;
   if (whole) {
     const int64_t window = plain ? cell : (image.whole * w.rows + i) * w.columns + j;
     const auto dy = load_pack<kVec>(a.dy + window * columns.channels + channel);
-    const NormWinners<Compute<T>, kVec> winners(w, k, from, columns.channels);
+    const NormWinners<Compute<P>, kVec> winners(w, k, from, columns.channels);
     for (int v = 0; v < kVec; ++v) {
       if (kRelu && !(winners.normal[v] > 0)) continue;
       winner[v] = winners.tap[v];
@@ -276,34 +306,35 @@ __device__ inline void write_cell(const NormWindows& w, const NormGradArguments<
       const int64_t offset = (p * w.width + q) * columns.channels;
       const int tap = p < w.window_y && q < w.window_x ? p * w.window_x + q : -2;
       const auto pack = load_pack<kVec>(from + offset);
-      Pack<T, kVec> result;
+      Pack<X, kVec> result;
       for (int v = 0; v < kVec; ++v) {
-        const Compute<T> rest = a.shift[channel + v] + a.slope[channel + v] * k.centred(pack[v], v);
-        result[v] = narrow<T>(tap == winner[v] ? rest + own[v] : rest);
+        const Compute<P> rest = a.shift[channel + v] + a.slope[channel + v] * k.centred(pack[v], v);
+        result[v] = narrow<X>(tap == winner[v] ? rest + own[v] : rest);
       }
       store_pack(to + offset, result);
     }
   }
 }
 
-template <typename T, int kVec, bool kRelu>
-__global__ void norm_grad_write(Columns columns, NormWindows windows, NormGradArguments<T> a) {
+template <int kVec, bool kRelu, typename X, typename Y, typename P>
+__global__ void norm_grad_write(Columns columns, NormWindows windows,
+                                NormGradArguments<X, Y, P> a) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
-  const NormChannels<T, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
+  const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
                                 a.epsilon);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-    write_cell<T, kVec, kRelu>(windows, a, k, columns, at.channel, row);
+    write_cell<kVec, kRelu>(windows, a, k, columns, at.channel, row);
   }
 }
 
-// The launches, for elements T.
-template <typename T, bool kRelu>
+// The launches.
+template <typename X, typename Y, typename P, bool kRelu>
 class BatchNorm {
  public:
-  using C = Compute<T>;
-  static constexpr bool kNarrow = sizeof(T) < sizeof(C);
+  using C = Compute<P>;
+  static constexpr bool kNarrow = sizeof(P) < sizeof(C);
 
   BatchNorm(const std::vector<int64_t>& x, const PoolAttributes* pool, double epsilon)
       : windows_(x, pool), channels_(x.back()), epsilon_(static_cast<C>(epsilon)) {}
@@ -312,57 +343,69 @@ class BatchNorm {
     return vector_bytes() + reducing(windows_.pixels).template partial_bytes<Moments>();
   }
   size_t backward_bytes() const {
-    return vector_bytes() + reducing(windows_.windows).template partial_bytes<Sums>();
+    return vector_bytes() + reducing(windows_.windows).template partial_bytes<NormSums>();
   }
 
   // x, scale, offset -> y, mean, variance. In all of these a bias is the last operand.
   void forward(const KernelCall& call) const {
     if (channels_ == 0) return;
     C* wide = kNarrow ? static_cast<C*>(call.workspace) : nullptr;
-    const MomentResults<T> results{call.output<T>(1), call.output<T>(2), wide,
+    const MomentResults<P> results{call.output<P>(1), call.output<P>(2), wide,
                                    kNarrow ? wide + channels_ : nullptr};
     const Columns columns = reducing(windows_.pixels);
-    visit_pack<T>(channels_, [&]<int kVec>() {
-      launch("channel_moments", channel_moments<T, kVec>,
-             columns.template reducing_shape<Moments>(), call.stream, columns, call.input<T>(0),
+    visit_pack<Wide>(channels_, [&]<int kVec>() {
+      launch("channel_moments", channel_moments<X, P, kVec>,
+             columns.template reducing_shape<Moments>(), call.stream, columns, call.input<X>(0),
              bias(call, 3), partials<Moments>(call), call.tickets, results);
     });
     if constexpr (kNarrow) {
       write<C>(call, wide, wide + channels_, bias(call, 3));
     } else {
-      write<T>(call, call.output<T>(1), call.output<T>(2), bias(call, 3));
+      write<P>(call, call.output<P>(1), call.output<P>(2), bias(call, 3));
     }
   }
 
   // x, scale, offset, mean, variance -> y.
   void inference(const KernelCall& call) const {
-    if (channels_ > 0) write<T>(call, call.input<T>(3), call.input<T>(4), bias(call, 5));
+    if (channels_ > 0) write<P>(call, call.input<P>(3), call.input<P>(4), bias(call, 5));
   }
 
-  // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset.
+  // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
+  // perhaps dbias (where windows cover x).
   void backward(const KernelCall& call) const {
     if (channels_ == 0) return;
     C* vectors = static_cast<C*>(call.workspace);
     const size_t mean = kRelu ? 4 : 3;
-    const NormGradArguments<T> arguments{call.input<T>(0),     call.input<T>(1),
-                                         call.input<T>(2),     kRelu ? call.input<T>(3) : nullptr,
-                                         call.input<T>(mean),  call.input<T>(mean + 1),
-                                         bias(call, mean + 2), epsilon_,
-                                         call.output<T>(0),    call.output<T>(1),
-                                         call.output<T>(2),    vectors,
-                                         vectors + channels_};
+    const NormGradArguments<X, Y, P> arguments{
+        call.input<Y>(0),
+        call.input<X>(1),
+        call.input<P>(2),
+        kRelu ? call.input<P>(3) : nullptr,
+        call.input<P>(mean),
+        call.input<P>(mean + 1),
+        bias(call, mean + 2),
+        epsilon_,
+        call.output<X>(0),
+        call.output<P>(1),
+        call.output<P>(2),
+        call.outputs.size() > 3 ? call.output<P>(3) : nullptr,
+        vectors,
+        vectors + channels_};
     const Columns sums = reducing(windows_.windows), cells = writing(windows_.cells);
-    visit_pack<T>(channels_, [&]<int kVec>() {
-      launch("norm_grad_sums", norm_grad_sums<T, kVec, kRelu>, sums.template reducing_shape<Sums>(),
-             call.stream, sums, windows_, partials<Sums>(call), call.tickets, arguments);
+    visit_pack<Wide>(channels_, [&]<int kVec>() {
+      launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, X, Y, P>,
+             sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,
+             partials<NormSums>(call), call.tickets, arguments);
       if (windows_.cells == 0) return;
-      launch("norm_grad_write", norm_grad_write<T, kVec, kRelu>, cells.shape(), call.stream, cells,
-             windows_, arguments);
+      launch("norm_grad_write", norm_grad_write<kVec, kRelu, X, Y, P>, cells.shape(), call.stream,
+             cells, windows_, arguments);
     });
   }
 
  private:
-  int vec() const { return channels_ % kFullPack<T> == 0 ? kFullPack<T> : 1; }
+  using Wide = std::conditional_t<(sizeof(X) > sizeof(Y)), X, Y>;
+
+  int vec() const { return channels_ % kFullPack<Wide> == 0 ? kFullPack<Wide> : 1; }
   Columns reducing(int64_t rows) const {
     return Columns::to_reduce(rows, channels_, vec(), kTickets);
   }
@@ -375,18 +418,18 @@ class BatchNorm {
     return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
   }
 
-  static const T* bias(const KernelCall& call, size_t index) {
-    return index < call.inputs.size() ? call.input<T>(index) : nullptr;
+  static const P* bias(const KernelCall& call, size_t index) {
+    return index < call.inputs.size() ? call.input<P>(index) : nullptr;
   }
 
   template <typename M>
-  void write(const KernelCall& call, const M* mean, const M* variance, const T* bias) const {
+  void write(const KernelCall& call, const M* mean, const M* variance, const P* bias) const {
     if (windows_.windows == 0) return;
     const Columns columns = writing(windows_.windows);
-    visit_pack<T>(channels_, [&]<int kVec>() {
-      launch("normalize", normalize<T, M, kVec, kRelu>, columns.shape(), call.stream, columns,
-             windows_, call.input<T>(0), call.input<T>(1), call.input<T>(2), mean, variance, bias,
-             epsilon_, call.output<T>(0));
+    visit_pack<Wide>(channels_, [&]<int kVec>() {
+      launch("normalize", normalize<X, Y, P, M, kVec, kRelu>, columns.shape(), call.stream, columns,
+             windows_, call.input<X>(0), call.input<P>(1), call.input<P>(2), mean, variance, bias,
+             epsilon_, call.output<Y>(0));
     });
   }
 

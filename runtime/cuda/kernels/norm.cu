@@ -10,7 +10,7 @@ namespace adjoint::cuda {
 namespace {
 
 template <typename T>
-BatchNorm<T, false> batch_norm_of(const KernelRequest& request, size_t x) {
+BatchNorm<T, T, T, false> batch_norm_of(const KernelRequest& request, size_t x) {
   return {request.inputs[x].dims, nullptr, request.attributes<BatchNormAttributes>().epsilon};
 }
 

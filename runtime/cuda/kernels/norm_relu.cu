@@ -1,8 +1,10 @@
 // Kernels of batch normalisation with relu and perhaps a bias and a max pool, and of their
-// backward: the regions of runtime/patterns.h.
+// backward: the regions of runtime/patterns.h, in f32, f64, or f32 stored as bf16.
 #include <algorithm>
 #include <initializer_list>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "ops/norm.h"
 #include "ops/pool.h"
@@ -14,35 +16,52 @@
 namespace adjoint::cuda {
 namespace {
 
-// In 16 bits what lies between would have to be rounded as the single ops round it.
-bool is_wide_float(const KernelRequest& request) {
-  return !request.inputs.empty() &&
-         (request.inputs[0].dtype == DType::f32 || request.inputs[0].dtype == DType::f64);
+// What the operands and results of a region are stored as: x and dx, y and dy, vectors.
+struct Storage {
+  DType x, y, vectors;
+};
+
+// Vectors are of f32 or f64, and what is computed is too: in 16 bits what lies between would have
+// to be rounded as the single ops round it. x and y may be of bf16, cast as they are read and
+// written.
+bool is_stored(const Storage& storage, std::span<const TensorType> vectors) {
+  const DType wide = storage.vectors;
+  const auto fits = [&](DType stored) {
+    return stored == wide || (stored == DType::bf16 && wide == DType::f32);
+  };
+  return (wide == DType::f32 || wide == DType::f64) && fits(storage.x) && fits(storage.y) &&
+         std::all_of(vectors.begin(), vectors.end(),
+                     [&](const TensorType& type) { return type.dtype == wide; });
 }
 
 bool matches(const KernelRequest& request, std::initializer_list<const char*> signatures) {
-  if (!is_wide_float(request)) return false;
-  const std::string text = signature(request.region());
+  const std::string text = signature_between_casts(request.region());
   return std::find(signatures.begin(), signatures.end(), text) != signatures.end();
 }
-bool supports_training(const KernelRequest& request) {
-  return matches(request, {kNormRelu, kNormReluPool, kBiasNormRelu, kBiasNormReluPool});
+
+std::span<const TensorType> from(const std::vector<TensorType>& types, size_t first) {
+  return std::span(types).subspan(first);
 }
-bool supports_inference(const KernelRequest& request) {
-  return matches(request, {kInferenceNormRelu, kInferenceNormReluPool, kBiasInferenceNormRelu,
-                           kBiasInferenceNormReluPool});
+
+Storage forward_storage(const KernelRequest& request) {
+  return {request.inputs[0].dtype, request.outputs[0].dtype, request.inputs[1].dtype};
 }
-bool supports_grad(const KernelRequest& request) {
-  return matches(request,
-                 {kNormReluGrad, kNormReluPoolGrad, kBiasNormReluGrad, kBiasNormReluPoolGrad});
+Storage grad_storage(const KernelRequest& request) {
+  return {request.inputs[1].dtype, request.inputs[0].dtype, request.inputs[2].dtype};
+}
+
+bool is_forward_stored(const KernelRequest& request) {
+  const Storage storage = forward_storage(request);
+  return is_stored(storage, from(request.inputs, 1)) &&
+         is_stored(storage, from(request.outputs, 1));
 }
 
 // What a region's body says.
-struct Body {
+struct RegionFacts {
   const PoolAttributes* pool = nullptr;
   double epsilon = 0;
 
-  explicit Body(const Block& body) {
+  explicit RegionFacts(const Block& body) {
     for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
       const Attributes& attributes = body.node(i).attributes;
       if (attributes.holds<PoolAttributes>()) pool = &attributes.get<PoolAttributes>();
@@ -53,27 +72,64 @@ struct Body {
   }
 };
 
-template <typename T>
-BatchNorm<T, true> norm_of(const KernelRequest& request, size_t x) {
-  const Body body(request.region());
-  return {request.inputs[x].dims, body.pool, body.epsilon};
+// Calls body<X, Y, P>(), as BatchNorm has them.
+template <typename Body>
+auto visit_storage(const Storage& storage, Body&& body) {
+  const bool x = storage.x == DType::bf16, y = storage.y == DType::bf16;
+  if (storage.vectors == DType::f64) return body.template operator()<double, double, double>();
+  if (x && y) return body.template operator()<Bf16, Bf16, float>();
+  if (x) return body.template operator()<Bf16, float, float>();
+  if (y) return body.template operator()<float, Bf16, float>();
+  return body.template operator()<float, float, float>();
+}
+
+template <typename X, typename Y, typename P>
+BatchNorm<X, Y, P, true> norm_of(const KernelRequest& request, size_t x) {
+  const RegionFacts facts(request.region());
+  return {request.inputs[x].dims, facts.pool, facts.epsilon};
 }
 
 double elements(const KernelRequest& request, size_t x) {
   return static_cast<double>(request.inputs[x].element_count());
 }
 
+bool supports_training(const KernelRequest& request) {
+  return matches(request, {kNormRelu, kNormReluPool, kBiasNormRelu, kBiasNormReluPool}) &&
+         is_forward_stored(request);
+}
+bool supports_inference(const KernelRequest& request) {
+  return matches(request, {kInferenceNormRelu, kInferenceNormReluPool, kBiasInferenceNormRelu,
+                           kBiasInferenceNormReluPool}) &&
+         is_forward_stored(request);
+}
+bool supports_grad(const KernelRequest& request) {
+  const bool sums = matches(request, {kBiasNormReluBiasGrad, kBiasNormReluPoolBiasGrad});
+  if (!sums && !matches(request, {kNormReluGrad, kNormReluPoolGrad, kBiasNormReluGrad,
+                                  kBiasNormReluPoolGrad})) {
+    return false;
+  }
+  // The sums of x - mean are those of the windows.
+  const NormWindows windows(request.inputs[1].dims, RegionFacts(request.region()).pool);
+  const Storage storage = grad_storage(request);
+  return (!sums || windows.cover()) && request.outputs[0].dtype == storage.x &&
+         is_stored(storage, from(request.inputs, 2)) &&
+         is_stored(storage, from(request.outputs, 1));
+}
+
 KernelFacts describe_training(const KernelRequest& request, Context&) {
-  return visit_wide_float(request.inputs[0].dtype, [&]<typename T>() -> KernelFacts {
-    return {.workspace_bytes = norm_of<T>(request, 0).forward_bytes(),
-            .flops = 6 * elements(request, 0)};
-  });
+  return visit_storage(forward_storage(request),
+                       [&]<typename X, typename Y, typename P>() -> KernelFacts {
+                         return {.workspace_bytes = norm_of<X, Y, P>(request, 0).forward_bytes(),
+                                 .flops = 6 * elements(request, 0)};
+                       });
 }
 
 PreparedKernel prepare_training(const KernelRequest& request, Context&) {
-  return visit_wide_float(request.inputs[0].dtype, [&]<typename T>() -> PreparedKernel {
-    return [norm = norm_of<T>(request, 0)](const KernelCall& call) { norm.forward(call); };
-  });
+  return visit_storage(
+      forward_storage(request), [&]<typename X, typename Y, typename P>() -> PreparedKernel {
+        return
+            [norm = norm_of<X, Y, P>(request, 0)](const KernelCall& call) { norm.forward(call); };
+      });
 }
 
 KernelFacts describe_inference(const KernelRequest& request, Context&) {
@@ -81,22 +137,27 @@ KernelFacts describe_inference(const KernelRequest& request, Context&) {
 }
 
 PreparedKernel prepare_inference(const KernelRequest& request, Context&) {
-  return visit_wide_float(request.inputs[0].dtype, [&]<typename T>() -> PreparedKernel {
-    return [norm = norm_of<T>(request, 0)](const KernelCall& call) { norm.inference(call); };
-  });
+  return visit_storage(
+      forward_storage(request), [&]<typename X, typename Y, typename P>() -> PreparedKernel {
+        return
+            [norm = norm_of<X, Y, P>(request, 0)](const KernelCall& call) { norm.inference(call); };
+      });
 }
 
 KernelFacts describe_grad(const KernelRequest& request, Context&) {
-  return visit_wide_float(request.inputs[0].dtype, [&]<typename T>() -> KernelFacts {
-    return {.workspace_bytes = norm_of<T>(request, 1).backward_bytes(),
-            .flops = 12 * elements(request, 1)};
-  });
+  return visit_storage(grad_storage(request),
+                       [&]<typename X, typename Y, typename P>() -> KernelFacts {
+                         return {.workspace_bytes = norm_of<X, Y, P>(request, 1).backward_bytes(),
+                                 .flops = 12 * elements(request, 1)};
+                       });
 }
 
 PreparedKernel prepare_grad(const KernelRequest& request, Context&) {
-  return visit_wide_float(request.inputs[0].dtype, [&]<typename T>() -> PreparedKernel {
-    return [norm = norm_of<T>(request, 1)](const KernelCall& call) { norm.backward(call); };
-  });
+  return visit_storage(
+      grad_storage(request), [&]<typename X, typename Y, typename P>() -> PreparedKernel {
+        return
+            [norm = norm_of<X, Y, P>(request, 1)](const KernelCall& call) { norm.backward(call); };
+      });
 }
 
 constexpr KernelDef kKernels[] = {

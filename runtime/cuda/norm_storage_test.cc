@@ -1,0 +1,1 @@
+#include "runtime/cuda/norm_storage.h"
