@@ -12,6 +12,7 @@
 #include "ops/norm.h"
 #include "ops/pool.h"
 #include "ops/region.h"
+#include "ops/shape.h"
 #include "runtime/cuda/kernels/kernel_tester.h"
 #include "runtime/patterns.h"
 #include "tests/harness/case_graph.h"
@@ -52,35 +53,56 @@ using Values = std::vector<Value>;
 
 Value pooled(Value x, const Case& c) { return c.pool.window.empty() ? x : max_pool(x, c.pool); }
 
-// The regions that the passes of runtime/patterns.h make, in any type.
+// How x and dx, and y and dy are stored; computed in f64 or f32, as vectors are.
+struct Stored {
+  DType x, y;
+
+  DType computed() const { return x == DType::f64 ? x : DType::f32; }
+};
+
+// A cast where the type is another one.
+Value as(Value x, DType dtype) { return x.dtype() == dtype ? x : cast(x, dtype); }
+
+// The regions that the passes of runtime/patterns.h and norm_storage make.
 struct Regions {
   Block block{"test"};
   Value forward, backward, inference;
 
-  Regions(const Case& c, DType dtype, bool biased = false) : biased_(biased) {
-    const Type x = {dtype, Shape::of(c.x)}, channels = {dtype, {Dim(c.x.back())}};
+  Regions(const Case& c, DType dtype, bool biased = false, bool bias_sum = false)
+      : Regions(c, Stored{dtype, dtype}, biased, bias_sum) {}
+
+  Regions(const Case& c, Stored stored, bool biased = false, bool bias_sum = false)
+      : biased_(biased), computed_(stored.computed()) {
+    const Type x = {stored.x, Shape::of(c.x)}, channels = {computed_, {Dim(c.x.back())}};
     Type y;
     forward = make({x, channels, channels}, [&](const Values& a) -> Values {
       const Normalized n = batch_norm(sum(a, 0), a[1], a[2], kEpsilon);
-      const Value result = pooled(relu(n.y), c);
+      const Value result = as(pooled(relu(n.y), c), stored.y);
       y = result.type();
       return {result, n.mean, n.variance};
     });
     inference = make({x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
-      return {pooled(relu(batch_norm_inference(sum(a, 0), a[1], a[2], a[3], a[4], kEpsilon)), c)};
+      const Value h = batch_norm_inference(sum(a, 0), a[1], a[2], a[3], a[4], kEpsilon);
+      return {as(pooled(relu(h), c), stored.y)};
     });
     backward = make({y, x, channels, channels, channels, channels}, [&](const Values& a) -> Values {
       const Value x = sum(a, 1);
       const Value r = relu(batch_norm_inference(x, a[2], a[3], a[4], a[5], kEpsilon));
-      const Value dr = c.pool.window.empty() ? a[0] : max_pool_grad(a[0], r, c.pool);
+      const Value dy = as(a[0], computed_);
+      const Value dr = c.pool.window.empty() ? dy : max_pool_grad(dy, r, c.pool);
       const NormGradients d = batch_norm_grad(relu_grad(dr, r), x, a[2], a[4], a[5], kEpsilon);
-      return {d.x, d.scale, d.offset};
+      Values results = {as(d.x, stored.x), d.scale, d.offset};
+      if (bias_sum) results.push_back(sum_to(d.x, channels.shape));
+      return results;
     });
   }
 
  private:
   // What is normalised: this argument, with the last one where that is a bias.
-  Value sum(const Values& a, int x) const { return biased_ ? a[x] + a.back() : a[x]; }
+  Value sum(const Values& a, int x) const {
+    const Value computed = as(a[x], computed_);
+    return biased_ ? computed + a.back() : computed;
+  }
 
   Value make(std::vector<Type> operands, std::function<Values(const Values&)> build) {
     if (biased_) operands.push_back(operands.back());
@@ -98,6 +120,7 @@ struct Regions {
   }
 
   bool biased_;
+  DType computed_;
 };
 
 TEST(RegionsTest, AreThoseOfThePasses) {
@@ -118,6 +141,19 @@ TEST(RegionsTest, AreThoseOfThePasses) {
   EXPECT_EQ(text(both.forward), kBiasNormReluPool);
   EXPECT_EQ(text(both.inference), kBiasInferenceNormReluPool);
   EXPECT_EQ(text(both.backward), kBiasNormReluPoolGrad);
+}
+
+TEST(RegionsTest, TheSameBetweenCasts) {
+  const Stored stored{DType::bf16, DType::bf16};
+  const Case c{{2, 4, 4, 3}, {.window = {2, 2}, .stride = {2, 2}}};
+  const Regions regions(c, stored, true), sums(c, stored, true, true);
+  const Regions plain({{2, 3}, {}}, stored, true, true);
+  auto text = [](Value region) { return signature_between_casts(*region.node().blocks[0]); };
+  EXPECT_EQ(text(regions.forward), kBiasNormReluPool);
+  EXPECT_EQ(text(regions.inference), kBiasInferenceNormReluPool);
+  EXPECT_EQ(text(regions.backward), kBiasNormReluPoolGrad);
+  EXPECT_EQ(text(sums.backward), kBiasNormReluPoolBiasGrad);
+  EXPECT_EQ(text(plain.backward), kBiasNormReluBiasGrad);
 }
 
 // Inputs for a region: `positive` is the position of the variance.
@@ -141,7 +177,7 @@ void expect_close(Value region, const std::vector<oracle::Tensor>& inputs) {
   }
 }
 
-class NormReluTest : public ::testing::TestWithParam<std::tuple<int, DType, bool>> {
+class NormReluTest : public ::testing::TestWithParam<std::tuple<int, Stored, bool>> {
  protected:
   const Regions regions{kCases[std::get<0>(GetParam())], std::get<1>(GetParam()),
                         std::get<2>(GetParam())};
@@ -153,10 +189,48 @@ TEST_P(NormReluTest, Inference) {
   expect_close(regions.inference, inputs_of(regions.inference, 4));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, NormReluTest,
-    ::testing::Combine(::testing::Range(0, static_cast<int>(std::size(kCases))),
-                       ::testing::Values(DType::f32, DType::f64), ::testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(Shapes, NormReluTest,
+                         ::testing::Combine(::testing::Range(0,
+                                                             static_cast<int>(std::size(kCases))),
+                                            ::testing::Values(Stored{DType::f32, DType::f32},
+                                                              Stored{DType::f64, DType::f64},
+                                                              Stored{DType::bf16, DType::bf16},
+                                                              Stored{DType::bf16, DType::f32},
+                                                              Stored{DType::f32, DType::bf16}),
+                                            ::testing::Bool()));
+
+// The bias's gradient, where windows cover the image; mean and variance are any, so that it is far
+// from zero.
+TEST(NormReluTest, TheSumOfDx) {
+  for (const Case& c : {kCases[0], kCases[3], kCases[5], kCases[7], kCases[10], kCases[11],
+                        kCases[12], kCases[14], Case{{0, 3}, {}}}) {
+    for (const Stored& stored : {Stored{DType::f32, DType::f32}, Stored{DType::f64, DType::f64},
+                                 Stored{DType::bf16, DType::bf16}}) {
+      const Regions regions(c, stored, true, true);
+      expect_close(regions.backward, inputs_of(regions.backward, 5));
+    }
+  }
+}
+
+// A mean that f32 holds exactly, by hand: dx is sum's slope times x - mean alone.
+TEST(NormReluTest, TheSumOfDxIsNoneBehindItsOwnNormalisation) {
+  const Regions regions({{4, 1}, {}}, DType::f32, true, true);
+  std::vector<oracle::Tensor> inputs = inputs_of(regions.backward, 5);
+  inputs[1].values = {1, 2, 3, 6};
+  inputs[4].values = {3};  // the mean
+  inputs[6].values = {0};  // the bias
+  EXPECT_EQ(run_kernel(regions.backward, inputs).outputs[3].values[0], 0);
+}
+
+// What a pool leaves out is in no window's sum.
+TEST(NormReluTest, NoKernelSumsDxOfAPoolThatLeavesPixelsOut) {
+  const auto takes = [](Value region) {
+    return kernel_for(tested_kernels(), region.node(), region.block()) != nullptr;
+  };
+  EXPECT_TRUE(takes(Regions(kCases[0], DType::f32, true, true).backward));
+  EXPECT_TRUE(takes(Regions(kCases[1], DType::f32, true, false).backward));
+  EXPECT_FALSE(takes(Regions(kCases[1], DType::f32, true, true).backward));
+}
 
 TEST(NormReluTest, AMeanFarFromZeroKeepsTheVariance) {
   const Regions regions({{1000, 3}, {}}, DType::f32);
