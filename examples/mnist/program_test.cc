@@ -1,21 +1,17 @@
-// The MNIST program from outside: what it prints and writes, its exit codes, and how it fares when
-// it is interrupted, killed, or cannot write.
-#include "examples/mnist/program.h"
-
+// The MNIST program from outside: what it prints and writes, and its exit codes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <png.h>
 
-#include <chrono>
-#include <csignal>
+#include <cmath>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
-#include <thread>
+#include <string>
+#include <vector>
 
+#include "examples/mnist/program_tester.h"
 #include "examples/mnist/progress.h"
 #include "graph/parser.h"
 #include "graph/printer.h"
@@ -24,91 +20,11 @@
 namespace adjoint::mnist {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::AllOf;
 using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
-using Arguments = std::vector<std::string>;
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<json> read_lines(const fs::path& path) {
-  std::istringstream text(read_file(path));
-  std::vector<json> lines;
-  for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line));
-  return lines;
-}
-
-// Images whose bright rows tell the label.
-std::string images(int count, int side) {
-  std::string bytes = {0, 0, 8,          3, 0, 0, char(count >> 8), char(count), 0,
-                       0, 0, char(side), 0, 0, 0, char(side)};
-  for (int i = 0; i < count; ++i) {
-    for (int p = 0; p < side * side; ++p) {
-      const bool bright = p / side / 2 == i * 7 % 10 + 2;
-      bytes += static_cast<char>((bright ? 180 : 0) + (i * 31 + p * 17) % 64);
-    }
-  }
-  return bytes;
-}
-
-std::string labels(int count) {
-  std::string bytes = {0, 0, 8, 1, 0, 0, char(count >> 8), char(count)};
-  for (int i = 0; i < count; ++i) bytes += static_cast<char>(i * 7 % 10);
-  return bytes;
-}
-
-class ProgramTest : public testing::Test {
- protected:
-  void SetUp() override {
-    for (const char* name : {"ADJOINT_MNIST_DIR", "XDG_CACHE_HOME", "HOME"}) unsetenv(name);
-    folder_ = fs::path(testing::TempDir()) /
-              testing::UnitTest::GetInstance()->current_test_info()->name();
-    fs::remove_all(folder_);
-    write_digits("data", 75, 20);
-  }
-
-  void write_digits(const std::string& sub, int train, int test, int side = 28,
-                    int test_side = 28) const {
-    write(sub + "/train-images-idx3-ubyte", images(train, side));
-    write(sub + "/train-labels-idx1-ubyte", labels(train));
-    write(sub + "/t10k-images-idx3-ubyte", images(test, test_side));
-    write(sub + "/t10k-labels-idx1-ubyte", labels(test));
-  }
-  void write(const std::string& name, const std::string& bytes) const {
-    fs::create_directories((folder_ / name).parent_path());
-    std::ofstream(folder_ / name, std::ios::binary) << bytes;
-  }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
-  // `mnist train` with small steps, on the small data.
-  Arguments train(const Arguments& more = {}, const std::string& model = "mlp") const {
-    Arguments all = {"train", "--model", model, "--data",    path("data"), "--batch",
-                     "32",    "--lr",    "0.1", "--threads", "2"};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  }
-  // A checkpoint after so many epochs.
-  std::string trained(int epochs, const std::string& name = "trained.ck",
-                      const std::string& model = "mlp") const {
-    const Ended end =
-        run(train({"--epochs", std::to_string(epochs), "--checkpoint", path(name)}, model));
-    EXPECT_EQ(end.code, 0) << end.output;
-    return path(name);
-  }
-
-  fs::path folder_;
-};
-
-void expect_error(const Ended& end, int code, const std::string& text) {
-  EXPECT_EQ(end.code, code) << end.output;
-  EXPECT_THAT(end.output, HasSubstr(text));
-}
 
 TEST_F(ProgramTest, HelpOfEachSubcommandNamesItsOptions) {
   const std::vector<std::pair<std::string, Arguments>> options = {
@@ -262,151 +178,6 @@ TEST_F(ProgramTest, StreamedDataTrainAsResidentDo) {
       EXPECT_EQ(found[i]["test_loss"], want[i]["test_loss"]);
       EXPECT_EQ(found[i]["train_loss"], want[i]["train_loss"]);
     }
-  }
-}
-
-TEST_F(ProgramTest, ResumingCountsEpochsFromTheBeginningAndIsBitEqual) {
-  const std::string whole = read_file(trained(3));
-  trained(1, "ck");
-  const Arguments more =
-      train({"--epochs", "3", "--checkpoint", path("ck"), "--resume", "--report", path("r")});
-  const Ended end = run(more);
-  EXPECT_THAT(end.output, AllOf(HasSubstr("1 epochs and 0 images done"), HasSubstr("epoch 2/3"),
-                                HasSubstr("epoch 3/3"), Not(HasSubstr("epoch 1/3"))));
-  EXPECT_EQ(read_file(path("ck")), whole);
-  ASSERT_EQ(read_lines(path("r")).size(), 3u);
-
-  write("r", read_file(path("r")) + "{\"epoch\":4,\"tra");  // as a killed run may leave it
-  EXPECT_THAT(run(more).output, HasSubstr("3 epochs are done"));
-  const std::vector<json> lines = read_lines(path("r"));
-  ASSERT_EQ(lines.size(), 4u);
-  EXPECT_EQ(lines[3]["test_accuracy"], lines[1]["test_accuracy"]);
-  EXPECT_EQ(lines[3]["test_loss"], lines[1]["test_loss"]);
-}
-
-TEST_F(ProgramTest, ResumingWithOtherSettingsIsAnError) {
-  const std::string checkpoint = trained(1);
-  for (const auto& [option, value] : {std::pair("--batch", "16"),
-                                      {"--lr", "0.2"},
-                                      {"--model", "cnn"},
-                                      {"--limit", "50"},
-                                      {"--seed", "2"}}) {
-    Arguments arguments = train({"--checkpoint", checkpoint, "--resume"});
-    auto at = std::find(arguments.begin(), arguments.end(), option);
-    if (at == arguments.end()) {
-      arguments.insert(arguments.end(), {option, value});
-    } else {
-      *(at + 1) = value;
-    }
-    expect_error(run(arguments), 1, std::string("was trained with ") + option);
-  }
-  write_digits("data", 50, 20);
-  expect_error(run(train({"--checkpoint", checkpoint, "--resume"})), 1, "75 images of unknown");
-}
-
-TEST_F(ProgramTest, AnInterruptFinishesTheStepAndSaves) {
-  Program program(train({"--epochs", "1000000", "--checkpoint", path("ck")}));
-  ASSERT_TRUE(program.wait_for("epoch 1/"));
-  program.signal(SIGINT);
-  const Ended end = program.wait();
-  expect_error(end, 130, "saved in");
-  EXPECT_THAT(end.output, HasSubstr("--resume goes on"));
-
-  // Where it stopped, it goes on as if it never had.
-  Arguments more = train({"--checkpoint", path("ck"), "--resume", "--epochs", "0"});
-  const std::string text = run(more).output;
-  const size_t at = text.find(" epochs and ");
-  ASSERT_NE(at, std::string::npos) << text;
-  const int epochs = std::stoi(text.substr(text.rfind(' ', at - 1))) + 1;
-  more.back() = std::to_string(epochs);
-  EXPECT_EQ(run(more).code, 0);
-  EXPECT_EQ(read_file(path("ck")), read_file(trained(epochs)));
-}
-
-TEST_F(ProgramTest, ASecondInterruptExitsAtOnce) {
-  write_digits("data", 4000, 20);
-  Program program({"train", "--data", path("data"), "--batch", "4000", "--threads", "1",
-                   "--checkpoint", path("ck")});
-  ASSERT_TRUE(program.wait_for("planned for"));
-  program.signal(SIGINT);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  program.signal(SIGINT);
-  const Ended end = program.wait();
-  EXPECT_EQ(end.code, 130);
-  EXPECT_THAT(end.output, Not(HasSubstr("stopped")));
-  EXPECT_FALSE(fs::exists(path("ck")));
-}
-
-TEST_F(ProgramTest, KilledAtAnyMomentItResumesBitEqual) {
-  constexpr int kEpochs = 30;
-  const std::string whole = read_file(trained(kEpochs));
-  const Arguments more =
-      train({"--epochs", std::to_string(kEpochs), "--checkpoint", path("ck"), "--resume"});
-  int kills = 0;
-  for (int milliseconds = 40;; milliseconds += 30) {
-    Program program(more);
-    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-    program.signal(SIGKILL);
-    const Ended end = program.wait();
-    if (end.code == 0) break;
-    ASSERT_EQ(end.code, -SIGKILL) << end.output;
-    ++kills;
-  }
-  EXPECT_GE(kills, 1);
-  EXPECT_EQ(read_file(path("ck")), whole);
-}
-
-TEST_F(ProgramTest, ADamagedCheckpointGivesWayToTheOneBefore) {
-  const std::string checkpoint = trained(2);
-  const std::string whole = read_file(checkpoint);
-  std::string bytes = whole;
-  bytes[bytes.size() / 2] ^= 1;
-  write("trained.ck", bytes);
-  const Arguments more = train({"--epochs", "2", "--checkpoint", checkpoint, "--resume"});
-  EXPECT_THAT(run(more).output,
-              AllOf(HasSubstr("damaged"), HasSubstr("1 epochs and 0 images"), HasSubstr("2/2")));
-  EXPECT_EQ(read_file(checkpoint), whole);
-  write("trained.ck", bytes);
-  write("trained.ck.previous", bytes);
-  expect_error(run(more), 1, "damaged");
-}
-
-TEST_F(ProgramTest, AFullDiskLeavesNoPartOfAFile) {
-  const ProgramOptions full{.file_limit = 100000};  // a checkpoint has more
-  expect_error(run(train({"--epochs", "2", "--checkpoint", path("ck")}), full), 1,
-               "File too large");
-  EXPECT_FALSE(fs::exists(path("ck")));
-  EXPECT_FALSE(fs::exists(path("ck.tmp")));
-
-  const std::string before = read_file(trained(1, "ck"));
-  expect_error(run(train({"--epochs", "2", "--checkpoint", path("ck"), "--resume"}), full), 1,
-               "was not written");
-  EXPECT_EQ(read_file(path("ck")), before);
-
-  expect_error(run({"dump", "--out", path("dump")}, {.file_limit = 4096}), 1, "mnist: ");
-  EXPECT_FALSE(fs::exists(path("dump")));
-  EXPECT_FALSE(fs::exists(path("dump.tmp")));
-
-  expect_error(run(train({"--epochs", "30", "--report", path("r")}), {.file_limit = 1000}), 1,
-               "cannot write the report");
-  EXPECT_GE(read_lines(path("r")).size(), 4u);  // whole lines, as many as fit
-
-  for (const Arguments& arguments :
-       {Arguments{"summary"}, Arguments{"dump"}, train({"--epochs", "1"})}) {
-    expect_error(run(arguments, {.output_to = "/dev/full"}), 1, "cannot write to standard output");
-  }
-  expect_error(run(train({"--report", "/dev/full"})), 1, "cannot write the report /dev/full");
-}
-
-TEST_F(ProgramTest, PlacesThatCannotBeWrittenAreSaidBeforeTheTraining) {
-  write("file", "");
-  for (const char* place : {"none/x", "file/x", "data"}) {
-    for (const char* option : {"--checkpoint", "--report"}) {
-      const Ended end = run(train({option, path(place)}));
-      expect_error(end, 1, "cannot write");
-      EXPECT_THAT(end.output, Not(HasSubstr("epoch 1/")));
-    }
-    expect_error(run({"dump", "--out", path(place)}), 1, path(place));
   }
 }
 

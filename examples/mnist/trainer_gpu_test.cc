@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "examples/mnist/test_digits.h"
 #include "examples/mnist/trainer.h"
 #include "graph/error.h"
 #include "runtime/cpu/device.h"
@@ -23,21 +24,6 @@ namespace {
 
 constexpr int64_t kSide = 16;  // pixels
 
-// Images whose brightest row tells the label.
-Digits make_digits(int64_t count, uint32_t seed) {
-  Digits digits{count, kSide, kSide, {}, {}};
-  auto next = [&] { return seed = seed * 1664525u + 1013904223u; };
-  for (int64_t i = 0; i < count; ++i) {
-    const int label = static_cast<int>(next() >> 16) % kClasses;
-    digits.labels.push_back(static_cast<uint8_t>(label));
-    for (int64_t p = 0; p < kSide * kSide; ++p) {
-      const bool bright = p / kSide == label + 3;
-      digits.images.push_back(static_cast<uint8_t>((bright ? 180 : 0) + (next() >> 26)));
-    }
-  }
-  return digits;
-}
-
 struct Trial {
   MnistModel model;
   Trainer trainer;
@@ -46,8 +32,8 @@ struct Trial {
         const TrainerOptions& options = {.batch = 8})
       : model({.network = network, .rows = kSide, .columns = kSide, .learning_rate = 0.05}),
         trainer(model, std::move(device), options) {
-    trainer.bind_training(make_digits(images, 1));
-    trainer.bind_test(make_digits(20, 2));
+    trainer.bind_training(make_digits(images, kSide, 1));
+    trainer.bind_test(make_digits(20, kSide, 2));
     trainer.prepare();
     trainer.initialize(7);
   }
@@ -94,8 +80,8 @@ TEST_F(GpuTrainer, TrainsAsTheCpuDoes) {
     gpu.trainer.evaluate(&confusion);
     cpu.trainer.evaluate(&expected);
     EXPECT_EQ(confusion, expected);
-    const std::vector<float> p = gpu.trainer.predict(make_digits(1, 3).images);
-    const std::vector<float> q = cpu.trainer.predict(make_digits(1, 3).images);
+    const std::vector<float> p = gpu.trainer.predict(make_digits(1, kSide, 3).images);
+    const std::vector<float> q = cpu.trainer.predict(make_digits(1, kSide, 3).images);
     for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(p[i], q[i], 1e-4) << i;
   }
 }

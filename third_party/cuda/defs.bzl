@@ -115,7 +115,7 @@ def gpu_library(name, srcs, hdrs = [], deps = [], gpu_deps = [], visibility = No
         deps = deps + [dep + "_fake" for dep in gpu_deps] + ["//tests/fake_cuda"],
     )
 
-def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], **kwargs):
+def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], tags = [], **kwargs):
     """A test of the GPU runtime: `name` runs on the test double, `name_gpu` (by hand) on a GPU.
 
     Without a GPU, all cases of `name_gpu` are skipped.
@@ -126,6 +126,7 @@ def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], **kwargs):
         deps = deps + [dep + "_fake" for dep in gpu_deps] + ["//tests/fake_cuda"],
         linkopts = ["-rdynamic"],
         data = data + ["//tests/fake_cuda:headers"],
+        tags = tags,
         **kwargs
     )
     cuda_test(
