@@ -44,7 +44,8 @@ std::vector<Value> in_bf16(const RewriteSite& site) {
 // Reshapes are of bf16 where a cast is next to them: so casts come next to what computes.
 std::vector<Value> reshape_in_bf16(const RewriteSite& site) {
   const Node& node = site.node;
-  const Node& inner = site.operands[0].node();
+  if (node.op != &kReshape && node.op != &kCast) return {};
+  const Node inner = site.operands[0].node();  // a copy: adding nodes moves them
   const auto again = [&](Value x) {
     const Node& reshape = node.op == &kReshape ? node : inner;
     return site.block.add_with_origin(kReshape, {x.id()}, reshape.attributes, reshape.origin);

@@ -85,6 +85,31 @@ TEST(Precision, OtherTypesAndAccumulatorsStay) {
   EXPECT_EQ(applied(text, Precision::bf16), text);
 }
 
+TEST(Precision, ReshapesAreOfBf16BesideProducts) {
+  EXPECT_EQ(applied(R"(function f(x: f32[b,2,3], w: f32[6,4]) {
+  %0 = iota() {shape=[4], dtype=f32} : f32[4]
+  %1 = exp(x) : f32[b,2,3]
+  %2 = reshape(%1) {shape=[b,6]} : f32[b,6]
+  %3 = matmul(%2, w) : f32[b,4]
+  %4 = add(%3, %0) : f32[b,4]
+  return y=%4
+}
+)",
+                    Precision::bf16),
+            R"(function f(x: f32[b,2,3], w: f32[6,4]) {
+  %0 = iota() {shape=[4], dtype=f32} : f32[4]
+  %1 = exp(x) : f32[b,2,3]
+  %2 = cast(%1) {dtype=bf16} : bf16[b,2,3]
+  %3 = reshape(%2) {shape=[b,6]} : bf16[b,6]
+  %4 = cast(w) {dtype=bf16} : bf16[6,4]
+  %5 = matmul(%3, %4) : bf16[b,4]
+  %6 = cast(%5) : f32[b,4]
+  %7 = add(%6, %0) : f32[b,4]
+  return y=%7
+}
+)");
+}
+
 TEST(Precision, TheOthersChangeNothing) {
   const std::string text = applied(kLayer, Precision::f32);
   EXPECT_EQ(text.find("bf16"), std::string::npos) << text;
