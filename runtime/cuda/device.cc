@@ -88,6 +88,7 @@ class CudaDevice final : public Device {
     // The concrete sizes are known by now: dim_size nodes, and what follows from them, fold.
     const std::unique_ptr<Function> folded = optimize(function).function;
     use_device(properties_.index);
+    std::lock_guard<std::mutex> turn(engine_->queue.turn());  // the passes ask cuDNN
     return lowering_pipeline(engine_->kernels, engine_->context).run(*folded).function;
   }
 
