@@ -8,12 +8,6 @@
 namespace adjoint {
 namespace {
 
-std::vector<int64_t> row_major(const std::vector<int64_t>& dims) {
-  std::vector<int64_t> strides(dims.size(), 1);
-  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  return strides;
-}
-
 // Strides of dimensions of size 1 never matter.
 bool is_row_major(const std::vector<int64_t>& dims, const std::vector<int64_t>& strides) {
   int64_t expected = 1;
@@ -74,6 +68,12 @@ void copy_bytes(void* to, const void* from, size_t bytes) {
 
 }  // namespace
 
+std::vector<int64_t> row_major_strides(const std::vector<int64_t>& dims) {
+  std::vector<int64_t> strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  return strides;
+}
+
 std::string to_text(const DeviceId& id) {
   return id.kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(id.index);
 }
@@ -106,7 +106,7 @@ Tensor Tensor::of(const Literal& literal) {
 
 Tensor Tensor::wrap(void* data, TensorType type, WrapOptions options) {
   type = checked(std::move(type));
-  if (options.strides.empty()) options.strides = row_major(type.dims);
+  if (options.strides.empty()) options.strides = row_major_strides(type.dims);
   if (options.strides.size() != type.dims.size()) {
     throw GraphError("tensor " + to_text(type) + ": " + std::to_string(options.strides.size()) +
                      " strides for " + std::to_string(type.dims.size()) + " dimensions");

@@ -33,6 +33,8 @@ inline constexpr size_t kTensorAlignment = 64;
 
 // "f32[128,10]".
 std::string to_text(const TensorType& type);
+// How many elements apart neighbours along each axis are in packed memory.
+std::vector<int64_t> row_major_strides(const std::vector<int64_t>& dims);
 
 // Copies are handles to the same memory. Handles may be used from several threads; the elements are
 // the callers' to guard.

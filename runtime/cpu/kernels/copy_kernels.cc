@@ -8,6 +8,7 @@
 #include "runtime/cpu/kernels/elements.h"
 #include "runtime/cpu/kernels/families.h"
 #include "runtime/cpu/kernels/strided_copy.h"
+#include "runtime/tensor.h"
 
 namespace adjoint::cpu {
 namespace {
@@ -22,36 +23,36 @@ PreparedKernel copy_of(StridedCopy copy, int64_t from_bytes = 0, int64_t to_byte
 }
 
 PreparedKernel prepare_transpose(const KernelRequest& request) {
-  const std::vector<int64_t> strides = strides_of(request.inputs[0].dims);
+  const std::vector<int64_t> strides = row_major_strides(request.inputs[0].dims);
   const TensorType& out = request.outputs[0];
   std::vector<int64_t> from;
   for (int64_t axis : request.attributes<TransposeAttributes>().permutation) {
     from.push_back(strides[axis]);
   }
-  return copy_of(StridedCopy(out.dims, from, strides_of(out.dims), size_of(out.dtype)));
+  return copy_of(StridedCopy(out.dims, from, row_major_strides(out.dims), size_of(out.dtype)));
 }
 
 PreparedKernel prepare_broadcast_to(const KernelRequest& request) {
   const std::vector<int64_t>& dims = request.inputs[0].dims;
-  const std::vector<int64_t> strides = strides_of(dims);
+  const std::vector<int64_t> strides = row_major_strides(dims);
   const TensorType& out = request.outputs[0];
   const size_t added = out.dims.size() - dims.size();
   std::vector<int64_t> from(out.dims.size());
   for (size_t i = 0; i < dims.size(); ++i) from[added + i] = dims[i] == 1 ? 0 : strides[i];
-  return copy_of(StridedCopy(out.dims, from, strides_of(out.dims), size_of(out.dtype)));
+  return copy_of(StridedCopy(out.dims, from, row_major_strides(out.dims), size_of(out.dtype)));
 }
 
 PreparedKernel prepare_slice(const KernelRequest& request) {
   const auto& slice = request.attributes<SliceAttributes>();
   const TensorType& out = request.outputs[0];
-  std::vector<int64_t> from = strides_of(request.inputs[0].dims);
+  std::vector<int64_t> from = row_major_strides(request.inputs[0].dims);
   int64_t offset = 0;
   for (size_t i = 0; i < from.size(); ++i) {
     offset += slice.starts[i].value() * from[i];
     from[i] *= slice.step(i);
   }
   const size_t size = size_of(out.dtype);
-  return copy_of(StridedCopy(out.dims, from, strides_of(out.dims), size), offset * size);
+  return copy_of(StridedCopy(out.dims, from, row_major_strides(out.dims), size), offset * size);
 }
 
 PreparedKernel prepare_pad(const KernelRequest& request) {
@@ -59,13 +60,13 @@ PreparedKernel prepare_pad(const KernelRequest& request) {
   const TensorType& in = request.inputs[0];
   const TensorType& out = request.outputs[0];
   const size_t size = size_of(out.dtype);
-  std::vector<int64_t> to = strides_of(out.dims);
+  std::vector<int64_t> to = row_major_strides(out.dims);
   int64_t offset = 0;
   for (size_t i = 0; i < to.size(); ++i) {
     offset += pad.low[i].value() * to[i];
     to[i] *= 1 + pad.interior_of(i);
   }
-  StridedCopy copy(in.dims, strides_of(in.dims), to, size);
+  StridedCopy copy(in.dims, row_major_strides(in.dims), to, size);
   std::array<std::byte, 8> value;
   store_element(out.dtype, pad.value, value.data());
   const int64_t count = out.element_count();
@@ -82,12 +83,12 @@ struct Part {
 };
 std::vector<Part> parts_of(const TensorType& whole, const std::vector<TensorType>& parts,
                            int64_t axis, bool gather) {
-  const std::vector<int64_t> strides = strides_of(whole.dims);
+  const std::vector<int64_t> strides = row_major_strides(whole.dims);
   const size_t size = size_of(whole.dtype);
   std::vector<Part> result;
   int64_t offset = 0;
   for (const TensorType& part : parts) {
-    const std::vector<int64_t> own = strides_of(part.dims);
+    const std::vector<int64_t> own = row_major_strides(part.dims);
     result.push_back({gather ? StridedCopy(part.dims, own, strides, size)
                              : StridedCopy(part.dims, strides, own, size),
                       offset});

@@ -9,6 +9,7 @@
 #include "runtime/cpu/kernels/indices.h"
 #include "runtime/cpu/kernels/strided_copy.h"
 #include "runtime/cpu/kernels/widened.h"
+#include "runtime/tensor.h"
 
 namespace adjoint::cpu {
 namespace {
@@ -182,7 +183,9 @@ PreparedKernel prepare_iota(const KernelRequest& request) {
 struct WindowPlace {
   WindowPlace(const std::vector<int64_t>& whole, const std::vector<int64_t>& window, size_t first,
               DType dtype)
-      : first(first), size(static_cast<int64_t>(size_of(dtype))), strides(strides_of(whole)) {
+      : first(first),
+        size(static_cast<int64_t>(size_of(dtype))),
+        strides(row_major_strides(whole)) {
     for (size_t i = 0; i < whole.size(); ++i) last.push_back(whole[i] - window[i]);
   }
   int64_t operator()(const KernelCall& call) const {
@@ -203,7 +206,7 @@ PreparedKernel prepare_dynamic_slice(const KernelRequest& request) {
   const TensorType& in = request.inputs[0];
   const TensorType& out = request.outputs[0];
   return [place = WindowPlace(in.dims, out.dims, 1, in.dtype),
-          copy = StridedCopy(out.dims, strides_of(in.dims), strides_of(out.dims),
+          copy = StridedCopy(out.dims, row_major_strides(in.dims), row_major_strides(out.dims),
                              size_of(in.dtype))](const KernelCall& call) {
     copy.run(call.input<std::byte>(0) + place(call), call.outputs[0], call.threads);
   };
@@ -215,10 +218,10 @@ PreparedKernel prepare_dynamic_update_slice(const KernelRequest& request) {
   const TensorType& in = request.inputs[0];
   const TensorType& update = request.inputs[1];
   const size_t size = size_of(in.dtype);
-  const auto strides = strides_of(in.dims);
+  const auto strides = row_major_strides(in.dims);
   return [place = WindowPlace(in.dims, update.dims, 2, in.dtype),
           whole = StridedCopy(in.dims, strides, strides, size),
-          part = StridedCopy(update.dims, strides_of(update.dims), strides, size)](
+          part = StridedCopy(update.dims, row_major_strides(update.dims), strides, size)](
              const KernelCall& call) {
     if (call.inputs[0] != call.outputs[0]) whole.run(call.inputs[0], call.outputs[0], call.threads);
     part.run(call.inputs[1], call.output<std::byte>(0) + place(call), call.threads);

@@ -53,16 +53,6 @@ void copy_row(const std::byte* from, int64_t from_stride, std::byte* to, int64_t
 
 }  // namespace
 
-std::vector<int64_t> strides_of(const std::vector<int64_t>& dims) {
-  std::vector<int64_t> strides(dims.size());
-  int64_t stride = 1;
-  for (size_t i = dims.size(); i-- > 0;) {
-    strides[i] = stride;
-    stride *= dims[i];
-  }
-  return strides;
-}
-
 StridedCopy::StridedCopy(const std::vector<int64_t>& dims, const std::vector<int64_t>& from,
                          const std::vector<int64_t>& to, size_t element_size)
     : element_size_(element_size) {

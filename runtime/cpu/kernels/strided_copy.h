@@ -13,9 +13,6 @@
 
 namespace adjoint::cpu {
 
-// Row-major strides, in elements.
-std::vector<int64_t> strides_of(const std::vector<int64_t>& dims);
-
 class StridedCopy {
  public:
   // Strides in elements; a `from` stride of 0 repeats. No two elements have one place in `to`.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "runtime/cuda/codegen/scalar_ops.h"
+#include "runtime/tensor.h"
 
 namespace adjoint::cuda {
 namespace {

@@ -9,6 +9,7 @@
 #include "ops/random.h"
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/scalar_ops.h"
+#include "runtime/tensor.h"
 
 namespace adjoint::cuda {
 namespace {

@@ -14,12 +14,6 @@ int64_t product(const std::vector<int64_t>& dims, const std::vector<int>& axes) 
 
 }  // namespace
 
-std::vector<int64_t> row_major_strides(const std::vector<int64_t>& dims) {
-  std::vector<int64_t> strides(dims.size(), 1);
-  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  return strides;
-}
-
 Space::Space(std::vector<int64_t> dims, const std::vector<int>& reduced) : dims_(std::move(dims)) {
   for (int axis = 0; axis < static_cast<int>(dims_.size()); ++axis) {
     const bool is_reduced = std::binary_search(reduced.begin(), reduced.end(), axis);

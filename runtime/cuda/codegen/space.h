@@ -56,6 +56,4 @@ class Space {
   std::vector<Affine> collapsed_;
 };
 
-std::vector<int64_t> row_major_strides(const std::vector<int64_t>& dims);
-
 }  // namespace adjoint::cuda
