@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ostream>
 #include <random>
+#include <set>
 
 #include "autodiff/gradients.h"
 
@@ -98,6 +99,12 @@ oracle::Outputs expected(const OpCase& op_case, const CaseGraph& graph,
                          const std::vector<oracle::Tensor>& inputs) {
   if (op_case.oracle) return op_case.oracle(inputs);
   return oracle::evaluate(*graph.function, graph.feeds(inputs));
+}
+
+std::vector<std::string> ops_with_cases() {
+  std::set<std::string> ops;
+  for (const OpCase& op_case : all_cases()) ops.insert(op_case.op);
+  return {ops.begin(), ops.end()};
 }
 
 std::vector<DType> types_under_test(const OpCase& op_case) {

@@ -44,6 +44,9 @@ GradientGraph build_gradient(const OpCase& op_case, DType dtype, int64_t batch);
 oracle::Outputs expected(const OpCase& op_case, const CaseGraph& graph,
                          const std::vector<oracle::Tensor>& inputs);
 
+// The ops that have cases, in the order of their names.
+std::vector<std::string> ops_with_cases();
+
 // The float types that a case is run in: all four, or f32 where it is fixed.
 std::vector<DType> types_under_test(const OpCase& op_case);
 

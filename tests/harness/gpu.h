@@ -66,6 +66,13 @@ inline int64_t gpu_launches() {
 // For tests that compile the same kernels several times.
 inline std::filesystem::path kernel_cache() { return ::testing::TempDir() + "kernels"; }
 
+// What a tensor of the device holds.
+inline Tensor on_host(Device& device, const Tensor& tensor) {
+  const Tensor host = Tensor::uninitialized(tensor.type());
+  device.copy(tensor, host);
+  return host;
+}
+
 // How many launches of the plan have something to write: so many must run in a step.
 inline int64_t launches_with_work(const Plan& plan) {
   return std::count_if(plan.launches.begin(), plan.launches.end(), [&](const Launch& launch) {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -100,10 +99,8 @@ class GpuForward : public ::testing::TestWithParam<std::string> {
                  std::to_string(part.batch) + ", sample " + std::to_string(sample_number));
     const oracle::Outputs want = expected(op_case, part.graph, inputs);
     for (size_t i = 0; i < want.size(); ++i) {
-      const Tensor& on_device = results_.at(CombinedCases::name(k, 'y', i));
-      const Tensor host = Tensor::uninitialized(on_device.type());
-      device_->copy(on_device, host);
-      const oracle::Tensor got = from_runtime(host);
+      const oracle::Tensor got =
+          from_runtime(on_host(*device_, results_.at(CombinedCases::name(k, 'y', i))));
       // The bounds are those of single nodes; several of them in a row get a common one.
       if (op_case.oracle || op_case.op == "region") {
         EXPECT_TRUE(close(got, want[i], 64 * static_cast<double>(oracle::epsilon(part.dtype))));
@@ -125,12 +122,6 @@ class GpuForward : public ::testing::TestWithParam<std::string> {
 // The first run is eager, the later ones are the captured graph's.
 TEST_P(GpuForward, AsTheOracle) {
   for (int i = 0; i < 3; ++i) run(i);
-}
-
-std::vector<std::string> ops_with_cases() {
-  std::set<std::string> ops;
-  for (const OpCase& op_case : all_cases()) ops.insert(op_case.op);
-  return {ops.begin(), ops.end()};
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, GpuForward, ::testing::ValuesIn(ops_with_cases()),

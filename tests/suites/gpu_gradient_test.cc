@@ -110,13 +110,11 @@ class GpuGradient : public ::testing::TestWithParam<std::string> {
     SCOPED_TRACE(part.op_case->title() + " in " + std::string(name(part.dtype)));
     const TensorList want = oracle_gradients(part.graph, inputs, cotangents);
     for (size_t i = 0; i < want.size(); ++i) {
-      const Tensor& on_device = results_.at(numbered(k, 'g', i));
-      const Tensor host = Tensor::uninitialized(on_device.type());
-      device_->copy(on_device, host);
+      const oracle::Tensor got = from_runtime(on_host(*device_, results_.at(numbered(k, 'g', i))));
       // In double as on the CPU (gradient_test.cc).
       const double bound =
           part.dtype == DType::f64 ? 1e-12 : 64 * static_cast<double>(oracle::epsilon(DType::f32));
-      EXPECT_TRUE(close(from_runtime(host), want[i], bound, 1)) << "operand " << part.graph.wrt[i];
+      EXPECT_TRUE(close(got, want[i], bound, 1)) << "operand " << part.graph.wrt[i];
     }
   }
 

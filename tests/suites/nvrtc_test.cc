@@ -43,12 +43,6 @@ TEST_P(Nvrtc, CompilesWhatIsGenerated) {
   EXPECT_GT(code.size(), 0u);
 }
 
-std::vector<std::string> ops_with_cases() {
-  std::set<std::string> ops;
-  for (const OpCase& op_case : all_cases()) ops.insert(op_case.op);
-  return {ops.begin(), ops.end()};
-}
-
 INSTANTIATE_TEST_SUITE_P(Ops, Nvrtc, ::testing::ValuesIn(ops_with_cases()),
                          [](const auto& info) { return info.param; });
 

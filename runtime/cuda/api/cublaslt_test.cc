@@ -102,21 +102,7 @@ TEST_F(CublasLtTest, EveryFailingCallIsAnError) {
                     tester.stream().get());
     tester.stream().synchronize();
   };
-  multiply();
-  const int64_t calls = fake_cuda::call_count();
-  EXPECT_GT(calls, 20);
-  int64_t errors = 0;
-  for (int64_t failing = 0; failing < calls; ++failing) {
-    fake_cuda::reset({.failing_call = failing});
-    try {
-      multiply();
-    } catch (const DeviceError&) {
-      ++errors;
-    }
-    EXPECT_EQ(fake_cuda::live_library_objects(), 0) << failing;
-    EXPECT_THAT(findings(), testing::IsEmpty()) << failing;
-  }
-  EXPECT_EQ(errors, calls);
+  expect_each_failing_call_is_an_error(multiply, 20);
 }
 #endif
 

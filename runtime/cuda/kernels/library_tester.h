@@ -18,6 +18,7 @@
 #include "runtime/cuda/api/cublaslt.h"
 #include "runtime/cuda/api/cudnn.h"
 #include "runtime/cuda/kernel.h"
+#include "runtime/plan.h"
 #ifdef ADJOINT_FAKE_CUDA
 #include "tests/fake_cuda/fake_cuda.h"
 #include "tests/fake_cuda/library_support.h"
@@ -26,13 +27,7 @@
 namespace adjoint::cuda {
 
 inline KernelRequest request_of(Value result) {
-  const Node& node = result.node();
-  KernelRequest request{node, {}, {}, {}};
-  for (ValueId operand : node.operands) {
-    request.inputs.push_back(concrete(result.block().type(operand)));
-  }
-  for (const Type& type : node.types) request.outputs.push_back(concrete(type));
-  return request;
+  return make_request(result.block(), result.id().node);
 }
 
 // Numbers from -1 to 1 that elements of the type hold exactly.
@@ -56,6 +51,29 @@ inline std::vector<std::string> findings() {
   return {};
 #endif
 }
+
+#ifdef ADJOINT_FAKE_CUDA
+// Whichever of its calls fails, `work` throws DeviceError, and nothing is left. It makes more than
+// `least` calls.
+template <typename F>
+void expect_each_failing_call_is_an_error(F work, int64_t least) {
+  work();
+  const int64_t calls = fake_cuda::call_count();
+  EXPECT_GT(calls, least);
+  int64_t errors = 0;
+  for (int64_t failing = 0; failing < calls; ++failing) {
+    fake_cuda::reset({.failing_call = failing});
+    try {
+      work();
+    } catch (const DeviceError&) {
+      ++errors;
+    }
+    EXPECT_EQ(fake_cuda::live_library_objects(), 0) << failing;
+    EXPECT_THAT(findings(), testing::IsEmpty()) << failing;
+  }
+  EXPECT_EQ(errors, calls);
+}
+#endif
 
 class LibraryTester {
  public:
