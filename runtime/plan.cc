@@ -42,6 +42,15 @@ KernelRequest make_request(const Block& block, int32_t node) {
   return request;
 }
 
+bool is_static(const Block& block, const Node& node) {
+  const auto fixed = [](const Type& type) { return type.shape.is_static(); };
+  return std::all_of(node.types.begin(), node.types.end(), fixed) &&
+         std::all_of(node.operands.begin(), node.operands.end(),
+                     [&](ValueId operand) { return fixed(block.type(operand)); });
+}
+
+bool is_computed(const Node& node) { return !node.op->traits.leaf && node.op != &kConstant; }
+
 std::string request_key(const KernelRequest& request) {
   std::string key = std::string(request.node.op->name) + request.node.attributes.to_text() + "(";
   for (const TensorType& type : request.inputs) {

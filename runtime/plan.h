@@ -124,6 +124,10 @@ KernelChoices kernel_choices(const Plan& plan);
 // "matmul{ta=true}(f32[128,784], f32[784,10])".
 std::string request_key(const KernelRequest& request);
 KernelRequest make_request(const Block& block, int32_t node);  // throws GraphError for symbols
+// Whether no symbol is in the shapes of the node's operands and results.
+bool is_static(const Block& block, const Node& node);
+// Whether a kernel computes the node: it is no leaf and no constant.
+bool is_computed(const Node& node);
 
 // Tables for people: launches with shapes and (in full mode) the user's lines, buffers with
 // lifetimes, sums.

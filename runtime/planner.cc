@@ -10,8 +10,6 @@
 namespace adjoint {
 namespace {
 
-bool has_kernel(const Node& node) { return !node.op->traits.leaf && node.op != &kConstant; }
-
 // The nodes that a result or an update depends on.
 std::vector<uint8_t> find_needed(const Function& function) {
   std::vector<uint8_t> needed(function.size(), 0);
@@ -43,7 +41,7 @@ class KernelSelector {
   std::vector<KernelChoice> select(const std::vector<uint8_t>& needed) {
     std::vector<KernelChoice> kernels(function_.size());
     for (int32_t n = 0; n < static_cast<int32_t>(function_.size()); ++n) {
-      if (needed[n] && has_kernel(function_.node(n))) kernels[n] = choose(n);
+      if (needed[n] && is_computed(function_.node(n))) kernels[n] = choose(n);
     }
     if (missing_ == 0) return kernels;
     if (missing_ > kListed) {
@@ -91,7 +89,7 @@ std::vector<int32_t> order_nodes(const Function& function, const internal::Selec
   for (const uint8_t phase : {1, 0}) {
     for (int32_t n = 0; n < static_cast<int32_t>(function.size()); ++n) {
       const bool launches =
-          selection.needed[n] && has_kernel(function.node(n)) && !selection.kernels[n].facts.alias;
+          selection.needed[n] && is_computed(function.node(n)) && !selection.kernels[n].facts.alias;
       if (launches && early[n] == phase) order.push_back(n);
     }
   }

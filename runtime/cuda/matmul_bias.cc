@@ -9,16 +9,11 @@
 #include "ops/linalg.h"
 #include "ops/region.h"
 #include "runtime/patterns.h"
+#include "runtime/plan.h"
 #include "runtime/uses.h"
 
 namespace adjoint::cuda {
 namespace {
-
-bool is_static(const Function& function, const Node& node) {
-  bool result = node.types[0].shape.is_static();
-  for (ValueId operand : node.operands) result &= function.type(operand).shape.is_static();
-  return result;
-}
 
 class Merger {
  public:

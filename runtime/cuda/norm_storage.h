@@ -1,10 +1,11 @@
 // Target pass of the GPU: the kernels of normalisation read and write bf16 themselves, and add up
 // the gradient of a bias.
 //
-//   %0 = cast(x)           : f32[8,3]
-//   %1 = region(%0, s, o)  : f32[8,3], ... { batch_norm, relu }
-//   %2 = cast(%1.0)        : bf16[8,3]    ->   %0 = region(x, s, o) { cast, batch_norm, relu, cast
+//   %0 = cast(x)                        %0 = region(x, s, o) {
+//   %1 = region(%0, s, o) {        ->     cast, batch_norm, relu, cast
+//     batch_norm, relu                  }
 //   }
+//   %2 = cast(%1.0)
 //
 // What is computed stays the same: the body has the casts. The kernel does them as it loads and
 // stores, so that a value in f32 is neither written nor read.

@@ -17,8 +17,6 @@
 namespace adjoint::cuda {
 namespace {
 
-bool is_leaf(const Node& node) { return node.op->traits.leaf || node.op == &kConstant; }
-
 // Whether this output of a node, or of a region, is the result of a reduction.
 bool is_reduced(const Function& function, ValueId value) {
   const Node& node = function.node(value);
@@ -45,9 +43,9 @@ class Tails {
     auto fresh = std::make_unique<Function>(function_.module(), function_.name());
     Rewriter rewriter(function_, *fresh);
     // Leaves first: a tail may read one that comes after the reduction.
-    for (const bool leaves : {true, false}) {
+    for (const bool computed : {false, true}) {
       for (int32_t i = 0; i < size(); ++i) {
-        if (is_leaf(function_.node(i)) == leaves && reduction_of_[i] < 0) build(rewriter, i);
+        if (is_computed(function_.node(i)) == computed && reduction_of_[i] < 0) build(rewriter, i);
       }
     }
     ValueMap values = rewriter.finish();
@@ -62,7 +60,7 @@ class Tails {
     const Node& node = function_.node(index);
     int32_t last = -1;
     for (ValueId operand : node.operands) {
-      if (!is_leaf(function_.node(operand))) last = std::max(last, operand.node);
+      if (is_computed(function_.node(operand))) last = std::max(last, operand.node);
     }
     if (last < 0 || reduction_of_[last] >= 0 || early_[last] != early_[index]) return -1;
     for (ValueId operand : node.operands) {
@@ -97,11 +95,7 @@ class Tails {
   }
 
   bool is_generated(int32_t index) const {
-    const Node& node = function_.node(index);
-    const auto fixed = [](const Type& type) { return type.shape.is_static(); };
-    return std::all_of(node.types.begin(), node.types.end(), fixed) &&
-           std::all_of(node.operands.begin(), node.operands.end(),
-                       [&](ValueId operand) { return fixed(function_.type(operand)); }) &&
+    return is_static(function_, function_.node(index)) &&
            can_generate(make_request(function_, index));
   }
 

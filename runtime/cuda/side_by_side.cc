@@ -17,16 +17,6 @@ namespace {
 // Moves more than this: better run it early, while its operands are in the cache.
 constexpr int64_t kLargeBytes = int64_t{8} << 20;
 
-bool is_computed(const Node& node) { return !node.op->traits.leaf && node.op != &kConstant; }
-
-bool is_static(const Function& function, int32_t index) {
-  const Node& node = function.node(index);
-  const auto fixed = [](const Type& type) { return type.shape.is_static(); };
-  return std::all_of(node.types.begin(), node.types.end(), fixed) &&
-         std::all_of(node.operands.begin(), node.operands.end(),
-                     [&](ValueId operand) { return fixed(function.type(operand)); });
-}
-
 class Merger {
  public:
   explicit Merger(const Function& function) : function_(function) {
@@ -142,7 +132,9 @@ class Merger {
   }
 
   bool is_mergeable(int32_t index) const {
-    if (!is_computed(function_.node(index)) || !is_static(function_, index)) return false;
+    if (!is_computed(function_.node(index)) || !is_static(function_, function_.node(index))) {
+      return false;
+    }
     const KernelRequest request = make_request(function_, index);
     if (!can_generate(request)) return false;
     int64_t bytes = 0;
