@@ -76,6 +76,16 @@ run suites
 expect 0 "gpu: A GPU" "driver: 580.65.06" "commit: abc123" "suites       passed" "good: 2 passed, 0 failed, 1 skipped"
 expect_json "r['gpu'] == 'A GPU' and p['suites']['status'] == 'passed' and p['suites']['figures']['passed'] == 3"
 
+# A large suite is run in shards, by as many programs as there are processors.
+stand_in "$bundle/programs/bad" 'case $* in
+  *list_tests*) printf "A.\n"; printf "  case%s\n" {1..50} ;;
+  *) echo "[       OK ] A.$GTEST_SHARD_INDEX$GTEST_TOTAL_SHARDS (1 ms)" ;;
+esac'
+shards=$(($(nproc) < 3 ? $(nproc) : 3))
+run suites
+expect 0 "bad: $shards passed, 0 failed, 0 skipped, status 0"
+grep -qF "A.$((shards - 1))$shards (1 ms)" "$results/suites.log"
+
 # The filter reaches the suites.
 stand_in "$bundle/programs/bad" 'echo "got: $*"; echo "[       OK ] A.E (1 ms)"'
 run --filter 'A*' suites
@@ -96,7 +106,7 @@ expect_json "p['benchmarks']['figures']['f32, seconds of 20 epochs'] == 0.5"
 # A suite that dies without a word, and one that runs nothing.
 suite bad 139
 run suites
-expect 1 "failed: bad"
+expect 1 "failed: bad" "status 139"
 suite bad 0
 suite good 0
 run suites
@@ -111,9 +121,9 @@ run training
 expect 1 "mnist: no such thing"
 
 # A time limit ends a part with all it has started; the next one runs.
-stand_in "$bundle/programs/good" "echo '[       OK ] A.B (1 ms)'; sleep 1000 & echo \$! >$TEST_TMPDIR/sleeper; wait"
+stand_in "$bundle/programs/good" "[[ \$* != *list_tests* ]] || exit; echo '[       OK ] A.B (1 ms)'; sleep 1000 & echo \$! >$TEST_TMPDIR/sleeper; wait"
 run --limit suites=1 suites sanitizers
-expect 1 "its 1 s were over" "sanitizers   skipped" "no compute-sanitizer"
+expect 1 "its 1 s were over" "good: 1 passed, 0 failed, 0 skipped, status unfinished" "sanitizers   skipped" "no compute-sanitizer"
 expect_json "p['suites']['seconds'] < 12"
 expect_ended "$TEST_TMPDIR/sleeper"
 
@@ -156,7 +166,7 @@ expect 1 "the programs need 9.99 or newer"
 
 # Without Python there is the text.
 mkdir "$TEST_TMPDIR/plain"
-for tool in bash cat cut date dirname basename grep head ldd ldconfig mkdir mktemp rm sed sort tail tar tee timeout; do
+for tool in bash cat cut date dirname basename grep head ldd ldconfig mkdir mktemp nproc rm sed sort tail tar tee timeout; do
   path=$(command -v "$tool" || echo "/sbin/$tool")
   ln -s "$path" "$TEST_TMPDIR/plain/$tool"
 done

@@ -101,7 +101,7 @@ struct Watch {
   bool profile = false;
   bool check_finite = false;
 };
-void PrintTo(const Watch& watch, std::ostream* out) { *out << watch.name; }
+[[maybe_unused]] void PrintTo(const Watch& watch, std::ostream* out) { *out << watch.name; }
 
 // Everything of a program that trains. The feeds and the loss are on the device, so that steps can
 // be enqueued without a wait.

@@ -137,3 +137,5 @@ def gpu_test(name, srcs, deps = [], gpu_deps = [], data = [], tags = [], **kwarg
         tags = ["manual"],
         **kwargs
     )
+    if CUDA_HOME and "manual" not in tags:
+        native.filegroup(name = name + "_links", testonly = True, srcs = [name + "_gpu"])  # part of //...

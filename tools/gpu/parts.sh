@@ -44,19 +44,53 @@ ours() {
   LD_LIBRARY_PATH=$library_path "$@"
 }
 
-# All GPU suites. A filter may leave some without cases, but not all.
+# All GPU suites, as many programs at a time as there are processors. A filter may leave some without cases, but not all.
 part_suites() {
-  local suite log code failed=() counts passed=0 bad=0 skipped=0
+  local suite slots k shards running
   if is_double; then need_libraries; else need_gpu; fi
+  slots=$(nproc)
+  trap 'sum_up_suites; exit 1' TERM
   while read -r suite; do
-    log=$out/suites.$(basename "$suite").txt
-    ours "./$suite" --gtest_color=no --gtest_filter="$filter" >"$log" 2>&1
-    code=$?
-    cat "$log"
+    shards=$(shards_of "$suite" "$slots")
+    for ((k = 0; k < shards; ++k)); do
+      while running=($(jobs -rp)) && [[ ${#running[@]} -ge $slots ]]; do wait -n; done
+      run_shard "$suite" "$k" "$shards" &
+    done
+  done <"$bundle/suites"
+  wait
+  sum_up_suites
+}
+
+# shards_of SUITE MOST: by how many programs its cases are run.
+shards_of() {
+  local cases
+  cases=$(ours "./$1" --gtest_list_tests 2>/dev/null | grep -c '^  ')
+  echo $((cases / 20 + 1 < $2 ? cases / 20 + 1 : $2))
+}
+
+# run_shard SUITE K SHARDS: its log and status are suites.SUITE.K.txt and .status.
+run_shard() {
+  local shard=$out/suites.$(basename "$1").$2
+  export GTEST_SHARD_INDEX=$2 GTEST_TOTAL_SHARDS=$3 TEST_TMPDIR=$shard.tmp
+  mkdir -p "$TEST_TMPDIR"
+  ours "./$1" --gtest_color=no --gtest_filter="$filter" >"$shard.txt" 2>&1
+  echo $? >"$shard.status"
+  rm -rf "$TEST_TMPDIR"
+}
+
+sum_up_suites() {
+  local suite name shard log code status counts failed=() passed=0 bad=0 skipped=0
+  while read -r suite; do
+    name=$(basename "$suite") log=$out/suites.$name.txt status=0
+    for shard in "$out/suites.$name".*.txt; do
+      code=$(cat "${shard%txt}status" 2>/dev/null || echo unfinished)
+      [[ $code == 0 ]] || status=$code
+    done
+    cat "$out/suites.$name".*.txt | tee "$log"
     counts=($(count_cases "$log"))
     passed=$((passed + counts[0])) bad=$((bad + counts[1])) skipped=$((skipped + counts[2]))
-    [[ $code == 0 ]] || failed+=("$(basename "$suite")")
-    figure "$(basename "$suite")" "${counts[0]} passed, ${counts[1]} failed, ${counts[2]} skipped, status $code"
+    [[ $status == 0 ]] || failed+=("$name")
+    figure "$name" "${counts[0]} passed, ${counts[1]} failed, ${counts[2]} skipped, status $status"
   done <"$bundle/suites"
   figure passed "$passed"
   figure failed "$bad"
@@ -73,19 +107,27 @@ count_cases() {
   done
 }
 
-# Compute Sanitizer's four tools on a short choice of cases: each is some hundred times slower than the cases alone.
+# Compute Sanitizer's four tools, side by side, on a short choice of cases: each is some hundred times slower than the
+# cases alone.
 part_sanitizers() {
-  local tool program cases='*softmax*:*matmul*:*conv2d*:*batch_norm*:*scatter*' failed=()
+  local tool program suite cases='*softmax*:*matmul*:*conv2d*:*batch_norm*:*scatter*' failed=()
   need_gpu
   [[ $filter == '*' ]] || cases=$filter
   program=$(find_sanitizer) || skip "no compute-sanitizer (it comes with the CUDA toolkit)"
+  suite=$(grep gpu_forward_test "$bundle/suites")
+  declare -A child
   for tool in memcheck racecheck initcheck synccheck; do
-    if ours "$program" --tool "$tool" --error-exitcode 9 "./$(grep gpu_forward_test "$bundle/suites")" --gtest_filter="$cases"; then
+    ours "$program" --tool "$tool" --error-exitcode 9 "./$suite" --gtest_filter="$cases" >"$out/sanitizers.$tool.txt" 2>&1 &
+    child[$tool]=$!
+  done
+  for tool in memcheck racecheck initcheck synccheck; do
+    if wait "${child[$tool]}"; then
       figure "$tool" passed
     else
       figure "$tool" "failed, status $?"
       failed+=("$tool")
     fi
+    cat "$out/sanitizers.$tool.txt"
   done
   [[ ${#failed[@]} == 0 ]] || { because "failed: ${failed[*]}"; return 1; }
 }

@@ -104,7 +104,7 @@ main() {
   parse "$@"
   mkdir -p "$out" || exit 1
   out=$(cd "$out" && pwd)
-  for part in "${all_parts[@]}"; do rm -f "$out/$part".*; done
+  for part in "${all_parts[@]}"; do rm -rf "$out/$part".*; done
   rm -f "$out"/report.*
   : >"$out/parts.tsv"
   describe_machine >"$out/machine"
