@@ -10,13 +10,12 @@
 namespace adjoint {
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr size_t kPage = 4096;
 constexpr size_t kExhaustive = 2048;  // items up to which the quadratic method is used
 
 size_t padded(size_t bytes) {
-  size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  if (size >= kPage && size % kPage == 0) size += kAlignment;
+  size_t size = (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+  if (size >= kPage && size % kPage == 0) size += kArenaAlignment;
   return size;
 }
 

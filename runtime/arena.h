@@ -11,11 +11,14 @@
 
 namespace adjoint {
 
+// cuBLASLt wants its workspace aligned so; a CPU's vectors and a GPU's accesses need less.
+inline constexpr size_t kArenaAlignment = 256;
+
 struct ArenaItem {
   size_t bytes = 0;
   int32_t first = 0;  // lives in [first, last]
   int32_t last = 0;
-  size_t offset = 0;  // the answer, a multiple of 64
+  size_t offset = 0;  // the answer, a multiple of kArenaAlignment
 };
 
 // Places the items so that those whose lifetimes meet don't overlap, and returns the bytes needed.

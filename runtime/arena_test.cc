@@ -38,7 +38,7 @@ void expect_sound(const std::vector<ArenaItem>& items, size_t total) {
   std::sort(by_first.begin(), by_first.end(), [](auto* a, auto* b) { return a->first < b->first; });
   for (size_t i = 0; i < by_first.size(); ++i) {
     const ArenaItem& a = *by_first[i];
-    ASSERT_EQ(a.offset % 64, 0u);
+    ASSERT_EQ(a.offset % kArenaAlignment, 0u);
     ASSERT_LE(a.offset + a.bytes, total);
     for (size_t j = i + 1; j < by_first.size() && by_first[j]->first <= a.last; ++j) {
       const ArenaItem& b = *by_first[j];
@@ -50,7 +50,7 @@ void expect_sound(const std::vector<ArenaItem>& items, size_t total) {
 
 TEST(Arena, ReusesBytesOfTheDead) {
   std::vector<ArenaItem> items = {{100, 0, 1}, {100, 1, 2}, {100, 2, 3}};
-  EXPECT_EQ(assign_offsets(items), 256u);
+  EXPECT_EQ(assign_offsets(items), 2 * kArenaAlignment);
   EXPECT_EQ(items[0].offset, items[2].offset);
   EXPECT_NE(items[0].offset, items[1].offset);
 }

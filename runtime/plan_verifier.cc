@@ -7,6 +7,7 @@
 
 #include "graph/error.h"
 #include "graph/printer.h"
+#include "runtime/arena.h"
 #include "runtime/memory_model.h"
 
 namespace adjoint {
@@ -16,8 +17,6 @@ using internal::kNoValue;
 using internal::LaunchOrder;
 using internal::MemoryModel;
 using Range = MemoryModel::Range;
-
-constexpr size_t kAlignment = 64;
 
 bool overlap(const Range& a, const Range& b) { return a.begin < b.end && b.begin < a.end; }
 
@@ -91,7 +90,7 @@ class PlanVerifier {
               text + " is in no storage");
       const size_t size = plan_.storages[b.storage].bytes;
       require(b.offset <= size && b.bytes <= size - b.offset, text + " leaves its storage");
-      require(b.offset % kAlignment == 0, text + " is not aligned");
+      require(b.offset % kArenaAlignment == 0, text + " is not aligned");
       require(is_value(b.value), text + " is of no value");
       require(b.bytes == bytes_of(b.value), text + " has not its value's size");
     }
@@ -220,7 +219,7 @@ class PlanVerifier {
     const Launch& launch = plan_.launches[index];
     const Range workspace = workspace_of(launch);
     require(workspace.end <= plan_.arena_bytes() && workspace.begin <= workspace.end &&
-                launch.workspace_offset % kAlignment == 0,
+                launch.workspace_offset % kArenaAlignment == 0,
             index, "the workspace leaves the arena or is not aligned");
     const auto meets_workspace = [&](int32_t buffer) {
       return plan_.buffers[buffer].storage == 0 && overlap(range_of(buffer), workspace);

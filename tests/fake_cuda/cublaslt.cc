@@ -233,7 +233,7 @@ void check_buffers(Check& check, const Product& p, const Algorithm& algorithm) {
     check.range("the bias", problem.operation.bias, problem.d.rows * size, size);
   }
   if (check.that(p.workspace_bytes >= algorithm.workspace, "the workspace is too small")) {
-    check.range("the workspace", p.workspace, p.workspace_bytes, 16);
+    check.range("the workspace", p.workspace, p.workspace_bytes, 256);
     for (auto [data, bytes] : {std::pair{p.a, a}, {p.b, b}, {static_cast<const void*>(p.d), d}}) {
       check.disjoint("the workspace and an operand", p.workspace, p.workspace_bytes, data, bytes);
     }

@@ -62,7 +62,7 @@ struct MatmulBuffers {
   const void* b = nullptr;
   const void* bias = nullptr;
   void* d = nullptr;
-  void* workspace = nullptr;  // plan.workspace_bytes, 16-byte aligned
+  void* workspace = nullptr;  // plan.workspace_bytes, 256-byte aligned
 };
 
 // Every failure throws DeviceError. Calls of one object may run concurrently.

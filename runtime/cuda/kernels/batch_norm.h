@@ -15,7 +15,6 @@
 #pragma once
 
 #include <cmath>
-#include <type_traits>
 #include <vector>
 
 #include "ops/pool.h"
@@ -23,44 +22,10 @@
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/pack.h"
 #include "runtime/cuda/kernel.h"
+#include "runtime/cuda/kernels/norm_windows.h"
 #include "runtime/cuda/kernels/visit.h"
 
 namespace adjoint::cuda {
-
-// The windows of a pool without padding over images [n,h,w,c], windows that do not overlap; without
-// a pool each pixel is a window of its own. An image is cut into cells, one for each window and the
-// pixels behind it that no window covers; cells at the ends may have no (whole) window.
-struct NormWindows {
-  int64_t pixels = 0;
-  int64_t height = 1, width = 1;  // of an image
-  int rows = 1, columns = 1;      // of windows
-  int window_y = 1, window_x = 1;
-  int stride_y = 1, stride_x = 1;
-  int64_t windows = 0;
-  int cell_rows = 1, cell_columns = 1;
-  int64_t cells = 0;
-
-  NormWindows(const std::vector<int64_t>& x, const PoolAttributes* pool) {
-    pixels = 1;
-    for (size_t axis = 0; axis + 1 < x.size(); ++axis) pixels *= x[axis];
-    windows = cells = pixels;
-    if (pool == nullptr) return;
-    height = x[1];
-    width = x[2];
-    window_y = static_cast<int>(pool->window[0]);
-    window_x = static_cast<int>(pool->window[1]);
-    stride_y = static_cast<int>(pool->stride[0]);
-    stride_x = static_cast<int>(pool->stride[1]);
-    rows = static_cast<int>((height - window_y) / stride_y + 1);
-    columns = static_cast<int>((width - window_x) / stride_x + 1);
-    windows = x[0] * rows * columns;
-    cell_rows = static_cast<int>((height + stride_y - 1) / stride_y);
-    cell_columns = static_cast<int>((width + stride_x - 1) / stride_x);
-    cells = x[0] * cell_rows * cell_columns;
-  }
-  // Whether each pixel is in a window.
-  bool cover() const { return windows * window_y * window_x == pixels; }
-};
 
 #if defined(__CUDACC__) || defined(ADJOINT_FAKE_CUDA)
 
@@ -69,10 +34,12 @@ __device__ inline C norm_factor(C scale, C variance, C epsilon) {
   return scale * (C{1} / std::sqrt(variance + epsilon));
 }
 
-// A vector of a number per channel, which may be missing.
-template <typename T>
-__device__ inline Compute<T> or_zero(const T* vector, int64_t channel) {
-  return vector == nullptr ? Compute<T>{0} : widen(vector[channel]);
+// Numbers of kVec channels, from a vector that may be missing.
+template <int kVec, typename T>
+__device__ inline Pack<T, kVec> pack_or_zero(const T* vector, int64_t channel) {
+  Pack<T, kVec> zero;
+  for (int v = 0; v < kVec; ++v) zero[v] = narrow<T>(Compute<T>{0});
+  return vector == nullptr ? zero : load_pack<kVec>(vector + channel);
 }
 
 // h of kVec channels. Moments may be of a wider type than the elements.
@@ -83,12 +50,16 @@ struct NormChannels {
   template <typename M>
   __device__ NormChannels(int64_t channel, const P* scale, const P* offset, const M* mean,
                           const M* variance, const P* bias, Compute<P> epsilon) {
+    const auto scales = load_pack<kVec>(scale + channel);
+    const auto means = load_pack<kVec>(mean + channel);
+    const auto variances = load_pack<kVec>(variance + channel);
+    const auto offsets = pack_or_zero<kVec>(offset, channel);
+    const auto biases = pack_or_zero<kVec>(bias, channel);
     for (int v = 0; v < kVec; ++v) {
-      const int64_t c = channel + v;
-      factor[v] = norm_factor<Compute<P>>(widen(scale[c]), widen(variance[c]), epsilon);
-      this->mean[v] = widen(mean[c]);
-      this->offset[v] = or_zero(offset, c);
-      this->bias[v] = or_zero(bias, c);
+      factor[v] = norm_factor<Compute<P>>(widen(scales[v]), widen(variances[v]), epsilon);
+      this->mean[v] = widen(means[v]);
+      this->offset[v] = widen(offsets[v]);
+      this->bias[v] = widen(biases[v]);
     }
   }
   template <typename X>
@@ -100,37 +71,59 @@ struct NormChannels {
   }
 };
 
-// Where a window begins, in pixels.
-__device__ inline int64_t first_pixel(const NormWindows& w, int64_t window) {
-  if (w.windows == w.pixels) return window;
-  const Quotient row = divide(window, w.columns), image = divide(row.whole, w.rows);
-  return (image.whole * w.height + image.rest * w.stride_y) * w.width + row.rest * w.stride_x;
-}
-
 // The winner of each channel's window: its number, h, and x - mean; the sum of all x - mean.
-template <typename C, int kVec>
+template <typename P, int kVec>
 struct NormWinners {
+  using C = Compute<P>;
   int tap[kVec] = {};
   C normal[kVec], centred[kVec], distances[kVec] = {};
 
-  template <typename P, typename X>
-  __device__ NormWinners(const NormWindows& w, const NormChannels<P, kVec>& k, const X* x,
-                         int64_t channels) {
-    for (int i = 0, number = 0; i < w.window_y; ++i) {
-      for (int j = 0; j < w.window_x; ++j, ++number) {
-        const auto pack = load_pack<kVec>(x + (i * w.width + j) * channels);
-        for (int v = 0; v < kVec; ++v) {
-          const C distance = k.centred(pack[v], v), value = k.normal(distance, v);
-          distances[v] += distance;
-          if (number != 0 && !beats(value, normal[v])) continue;
-          tap[v] = number;
-          normal[v] = value;
-          centred[v] = distance;
-        }
-      }
+  template <typename X>
+  __device__ void see(const NormChannels<P, kVec>& k, int number, const Pack<X, kVec>& x) {
+    for (int v = 0; v < kVec; ++v) {
+      const C distance = k.centred(x[v], v), value = k.normal(distance, v);
+      distances[v] += distance;
+      if (number != 0 && !beats(value, normal[v])) continue;
+      tap[v] = number;
+      normal[v] = value;
+      centred[v] = distance;
     }
   }
 };
+
+// A window whose side is known: all its loads are under way at once.
+template <typename X, int kVec, int kSide>
+struct KnownWindow {
+  Pack<X, kVec> packs[kSide * kSide];
+
+  __device__ KnownWindow(const NormWindows& w, const X* x, int64_t channels) {
+    for (int t = 0; t < kSide * kSide; ++t) packs[t] = load_pack<kVec>(x + offset(w, channels, t));
+  }
+  __device__ static int64_t offset(const NormWindows& w, int64_t channels, int tap) {
+    return (tap / kSide * w.width + tap % kSide) * channels;
+  }
+  template <typename P>
+  __device__ NormWinners<P, kVec> winners(const NormChannels<P, kVec>& k) const {
+    NormWinners<P, kVec> result;
+    for (int t = 0; t < kSide * kSide; ++t) result.see(k, t, packs[t]);
+    return result;
+  }
+};
+
+// Of the window whose first pixel is at `x`; its side may be known.
+template <int kSide, int kVec, typename P, typename X>
+__device__ inline NormWinners<P, kVec> find_winners(const NormWindows& w,
+                                                    const NormChannels<P, kVec>& k, const X* x,
+                                                    int64_t channels) {
+  if constexpr (kSide != 0) return KnownWindow<X, kVec, kSide>(w, x, channels).winners(k);
+  NormWinners<P, kVec> winners;
+  for (int i = 0, number = 0; i < w.window_y; ++i) {
+    for (int j = 0; j < w.window_x; ++j, ++number) {
+      winners.see(k, number, load_pack<kVec>(x + (i * w.width + j) * channels));
+    }
+  }
+  return winners;
+}
 
 // The results go where they are not null: rounded as outputs, and as they are for the next launch.
 template <typename P>
@@ -138,9 +131,8 @@ struct MomentResults {
   P *mean, *variance;
   Compute<P>*wide_mean, *wide_variance;
 
-  __device__ void store(int64_t channel, const Moments& moments) const {
-    const auto m = static_cast<Compute<P>>(moments.count == 0 ? NAN : moments.mean);
-    const auto s = static_cast<Compute<P>>(moments.variance());
+  __device__ void store(int64_t channel, double average, double spread) const {
+    const auto m = static_cast<Compute<P>>(average), s = static_cast<Compute<P>>(spread);
     mean[channel] = narrow<P>(m);
     variance[channel] = narrow<P>(s);
     if (wide_mean == nullptr) return;
@@ -149,46 +141,51 @@ struct MomentResults {
   }
 };
 
+// Sums of the distances from the first row and of their squares: what all values have in common
+// costs no digits. Nor does the difference that gives the variance: the first row is one of `rows`,
+// so that its squared distance from the mean is at most `rows` times the variance.
 template <typename X, typename P, int kVec>
-__global__ void channel_moments(Columns columns, const X* x, const P* bias, Moments* partials,
+__global__ void channel_moments(Columns columns, const X* x, const P* bias, Sums* partials,
                                 unsigned* tickets, MomentResults<P> results) {
+  using C = Compute<P>;
   reduce_columns<kVec>(
       columns, partials, tickets,
-      [&](int64_t channel, RowRange rows, Moments(&sums)[kVec]) {
+      [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
+        if (rows.begin >= rows.end) return;
         const X* from = x + channel;
+        const auto biases = pack_or_zero<kVec>(bias, channel);
+        const auto firsts = load_pack<kVec>(from);
+        C shift[kVec], first[kVec];
+        for (int v = 0; v < kVec; ++v) {
+          shift[v] = widen(biases[v]);
+          first[v] = widen(firsts[v]) + shift[v];
+        }
+        const auto add = [&](const Pack<X, kVec>& pack) {
+          for (int v = 0; v < kVec; ++v) {
+            const double distance = (widen(pack[v]) + shift[v]) - first[v];
+            sums[v].add(distance, distance * distance);
+          }
+        };
         const int64_t step = rows.step * columns.channels;
         int64_t row = rows.begin, at = row * columns.channels;
-        if (row >= rows.end) return;
-        // Distances from the first row: what all values have in common costs no digits.
-        const auto pack = load_pack<kVec>(from);
-        Compute<P> shift[kVec], first[kVec];
-        for (int v = 0; v < kVec; ++v) {
-          shift[v] = or_zero(bias, channel + v);
-          first[v] = widen(pack[v]) + shift[v];
-        }
-        const auto apart = [&](X value, int v) {
-          return static_cast<double>(widen(value) + shift[v]) - static_cast<double>(first[v]);
-        };
         for (; row + 3 * rows.step < rows.end; row += 4 * rows.step, at += 4 * step) {
           const auto a = load_pack<kVec>(from + at), b = load_pack<kVec>(from + at + step);
           const auto c = load_pack<kVec>(from + at + 2 * step);
           const auto d = load_pack<kVec>(from + at + 3 * step);
-          for (int v = 0; v < kVec; ++v) {
-            sums[v].add(apart(a[v], v), apart(b[v], v), apart(c[v], v), apart(d[v], v));
-          }
+          add(a), add(b), add(c), add(d);
         }
-        for (; row < rows.end; row += rows.step, at += step) {
-          const auto a = load_pack<kVec>(from + at);
-          for (int v = 0; v < kVec; ++v) sums[v].add(apart(a[v], v));
-        }
+        for (; row < rows.end; row += rows.step, at += step) add(load_pack<kVec>(from + at));
       },
-      [&](int64_t channel, Moments sum) {
-        if (sum.count != 0) sum.mean += widen(x[channel]) + or_zero(bias, channel);
-        results.store(channel, sum);
+      [&](int64_t channel, const Sums& sums) {
+        const double count = static_cast<double>(columns.rows), apart = sums.first / count;
+        const double spread = (sums.second - sums.first * apart) / count;
+        const C first =
+            columns.rows == 0 ? C{0} : widen(x[channel]) + widen(pack_or_zero<1>(bias, channel)[0]);
+        results.store(channel, first + apart, spread < 0 ? 0 : spread);
       });
 }
 
-template <typename X, typename Y, typename P, typename M, int kVec, bool kRelu>
+template <typename X, typename Y, typename P, typename M, int kVec, bool kRelu, int kSide>
 __global__ void normalize(Columns columns, NormWindows windows, const X* x, const P* scale,
                           const P* offset, const M* mean, const M* variance, const P* bias,
                           Compute<P> epsilon, Y* y) {
@@ -198,7 +195,7 @@ __global__ void normalize(Columns columns, NormWindows windows, const X* x, cons
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
     const X* from = x + first_pixel(windows, row) * columns.channels + at.channel;
-    const NormWinners<Compute<P>, kVec> winners(windows, k, from, columns.channels);
+    const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
     Pack<Y, kVec> result;
     for (int v = 0; v < kVec; ++v) {
       const Compute<P> h = winners.normal[v];
@@ -248,7 +245,7 @@ struct NormGradArguments {
   }
 };
 
-template <int kVec, bool kRelu, typename X, typename Y, typename P>
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
 __global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
                                unsigned* tickets, NormGradArguments<X, Y, P> a) {
   reduce_columns<kVec>(
@@ -259,7 +256,7 @@ __global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* p
         for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
           const X* from = a.x + first_pixel(windows, row) * columns.channels + channel;
           const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
-          const NormWinners<Compute<P>, kVec> winners(windows, k, from, columns.channels);
+          const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
           for (int v = 0; v < kVec; ++v) {
             sums[v].distance += winners.distances[v];
             if (kRelu && !(winners.normal[v] > 0)) continue;
@@ -272,60 +269,96 @@ __global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* p
       [&](int64_t channel, const NormSums& sums) { a.store(channel, sums, windows.pixels); });
 }
 
-// One cell's dx: of its window, and of the pixels that no window covers.
-template <int kVec, bool kRelu, typename X, typename Y, typename P>
-__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
-                                  const NormChannels<P, kVec>& k, const Columns& columns,
-                                  int64_t channel, int64_t cell) {
-  const Quotient row = divide(cell, w.cell_columns), image = divide(row.whole, w.cell_rows);
-  const int i = static_cast<int>(image.rest), j = static_cast<int>(row.rest);
-  const int64_t y = int64_t{i} * w.stride_y, x = int64_t{j} * w.stride_x;
-  const bool plain = w.cells == w.pixels;  // and images are not told apart
-  const int64_t pixel = plain ? cell : (image.whole * w.height + y) * w.width + x;
-  const bool whole = plain || (i < w.rows && j < w.columns);
-  const int64_t height = plain ? 1 : min(int64_t{w.stride_y}, w.height - y);
-  const int64_t width = plain ? 1 : min(int64_t{w.stride_x}, w.width - x);
-  const X* from = a.x + pixel * columns.channels + channel;
-  X* to = a.dx + pixel * columns.channels + channel;
-
+// dx of a window's pixels.
+template <typename P, int kVec>
+struct WindowGrad {
+  using C = Compute<P>;
   int winner[kVec];
-  Compute<P> own[kVec];
-  for (int v = 0; v < kVec; ++v) winner[v] = -1, own[v] = 0;
-  if (whole) {
-    const int64_t window = plain ? cell : (image.whole * w.rows + i) * w.columns + j;
-    const auto dy = load_pack<kVec>(a.dy + window * columns.channels + channel);
-    const NormWinners<Compute<P>, kVec> winners(w, k, from, columns.channels);
+  C own[kVec];  // what the winner gets of dy
+  Pack<C, kVec> shift, slope;
+
+  __device__ WindowGrad(const C* shift, const C* slope)
+      : shift(load_pack<kVec>(shift)), slope(load_pack<kVec>(slope)) {
+    for (int v = 0; v < kVec; ++v) winner[v] = -1, own[v] = 0;
+  }
+  template <bool kRelu, typename Y>
+  __device__ void give(const NormChannels<P, kVec>& k, const NormWinners<P, kVec>& winners,
+                       const Pack<Y, kVec>& dy) {
     for (int v = 0; v < kVec; ++v) {
       if (kRelu && !(winners.normal[v] > 0)) continue;
       winner[v] = winners.tap[v];
       own[v] = k.factor[v] * widen(dy[v]);
     }
   }
+  template <typename X>
+  __device__ Pack<X, kVec> at(const NormChannels<P, kVec>& k, int tap,
+                              const Pack<X, kVec>& x) const {
+    Pack<X, kVec> result;
+    for (int v = 0; v < kVec; ++v) {
+      const C rest = shift[v] + slope[v] * k.centred(x[v], v);
+      result[v] = narrow<X>(tap == winner[v] ? rest + own[v] : rest);
+    }
+    return result;
+  }
+};
+
+// The windows cover the images, and their side is known.
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
+__device__ inline void write_window(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
+                                    const NormChannels<P, kVec>& k, WindowGrad<P, kVec> grad,
+                                    int64_t channels, int64_t channel, int64_t window) {
+  const int64_t first = first_pixel(w, window) * channels + channel;
+  const auto dy = load_pack<kVec>(a.dy + window * channels + channel);
+  const KnownWindow<X, kVec, kSide> pixels(w, a.x + first, channels);
+  grad.template give<kRelu>(k, pixels.winners(k), dy);
+  for (int t = 0; t < kSide * kSide; ++t) {
+    store_pack(a.dx + first + pixels.offset(w, channels, t), grad.at(k, t, pixels.packs[t]));
+  }
+}
+
+// Of a cell: its window, and the pixels that no window covers.
+template <int kVec, bool kRelu, typename X, typename Y, typename P>
+__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
+                                  const NormChannels<P, kVec>& k, WindowGrad<P, kVec> grad,
+                                  int64_t channels, int64_t channel, int64_t cell) {
+  const Quotient row = divide(cell, w.cell_columns), image = divide(row.whole, w.cell_rows);
+  const int i = static_cast<int>(image.rest), j = static_cast<int>(row.rest);
+  const int64_t y = int64_t{i} * w.stride_y, x = int64_t{j} * w.stride_x;
+  const bool plain = w.cells == w.pixels;  // and images are not told apart
+  const int64_t pixel = plain ? cell : (image.whole * w.height + y) * w.width + x;
+  const int64_t height = plain ? 1 : min(int64_t{w.stride_y}, w.height - y);
+  const int64_t width = plain ? 1 : min(int64_t{w.stride_x}, w.width - x);
+  const X* from = a.x + pixel * channels + channel;
+  X* to = a.dx + pixel * channels + channel;
+  if (plain || (i < w.rows && j < w.columns)) {
+    const int64_t window = plain ? cell : (image.whole * w.rows + i) * w.columns + j;
+    const auto dy = load_pack<kVec>(a.dy + window * channels + channel);
+    grad.template give<kRelu>(k, find_winners<0>(w, k, from, channels), dy);
+  }
   for (int p = 0; p < height; ++p) {
     for (int q = 0; q < width; ++q) {
-      const int64_t offset = (p * w.width + q) * columns.channels;
+      const int64_t offset = (p * w.width + q) * channels;
       const int tap = p < w.window_y && q < w.window_x ? p * w.window_x + q : -2;
-      const auto pack = load_pack<kVec>(from + offset);
-      Pack<X, kVec> result;
-      for (int v = 0; v < kVec; ++v) {
-        const Compute<P> rest = a.shift[channel + v] + a.slope[channel + v] * k.centred(pack[v], v);
-        result[v] = narrow<X>(tap == winner[v] ? rest + own[v] : rest);
-      }
-      store_pack(to + offset, result);
+      store_pack(to + offset, grad.at(k, tap, load_pack<kVec>(from + offset)));
     }
   }
 }
 
-template <int kVec, bool kRelu, typename X, typename Y, typename P>
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
 __global__ void norm_grad_write(Columns columns, NormWindows windows,
                                 NormGradArguments<X, Y, P> a) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
   const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
                                 a.epsilon);
+  const WindowGrad<P, kVec> grad(a.shift + at.channel, a.slope + at.channel);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-    write_cell<kVec, kRelu>(windows, a, k, columns, at.channel, row);
+    if constexpr (kSide != 0) {
+      write_window<kVec, kRelu, kSide>(windows, a, k, grad, columns.channels, at.channel, row);
+    } else {
+      write_cell<kVec, kRelu>(windows, a, k, grad, columns.channels, at.channel, row);
+    }
   }
 }
 
@@ -340,10 +373,11 @@ class BatchNorm {
       : windows_(x, pool), channels_(x.back()), epsilon_(static_cast<C>(epsilon)) {}
 
   size_t forward_bytes() const {
-    return vector_bytes() + reducing(windows_.pixels).template partial_bytes<Moments>();
+    return vector_bytes() + reducing(windows_.pixels).template partial_bytes<Sums>();
   }
   size_t backward_bytes() const {
-    return vector_bytes() + reducing(windows_.windows).template partial_bytes<NormSums>();
+    return vector_bytes() +
+           reducing(windows_.windows, windows_.taps()).template partial_bytes<NormSums>();
   }
 
   // x, scale, offset -> y, mean, variance. In all of these a bias is the last operand.
@@ -353,10 +387,10 @@ class BatchNorm {
     const MomentResults<P> results{call.output<P>(1), call.output<P>(2), wide,
                                    kNarrow ? wide + channels_ : nullptr};
     const Columns columns = reducing(windows_.pixels);
-    visit_pack<Wide>(channels_, [&]<int kVec>() {
+    visit_pack<C>(channels_, [&]<int kVec>() {
       launch("channel_moments", channel_moments<X, P, kVec>,
-             columns.template reducing_shape<Moments>(), call.stream, columns, call.input<X>(0),
-             bias(call, 3), partials<Moments>(call), call.tickets, results);
+             columns.template reducing_shape<Sums>(), call.stream, columns, call.input<X>(0),
+             bias(call, 3), partials<Sums>(call), call.tickets, results);
     });
     if constexpr (kNarrow) {
       write<C>(call, wide, wide + channels_, bias(call, 3));
@@ -391,25 +425,39 @@ class BatchNorm {
         call.outputs.size() > 3 ? call.output<P>(3) : nullptr,
         vectors,
         vectors + channels_};
-    const Columns sums = reducing(windows_.windows), cells = writing(windows_.cells);
-    visit_pack<Wide>(channels_, [&]<int kVec>() {
-      launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, X, Y, P>,
+    const Columns sums = reducing(windows_.windows, windows_.taps()),
+                  cells = writing(windows_.cells);
+    visit_windows([&]<int kVec, int kSide>() {
+      launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, kSide, X, Y, P>,
              sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,
              partials<NormSums>(call), call.tickets, arguments);
       if (windows_.cells == 0) return;
-      launch("norm_grad_write", norm_grad_write<kVec, kRelu, X, Y, P>, cells.shape(), call.stream,
-             cells, windows_, arguments);
+      launch("norm_grad_write", norm_grad_write<kVec, kRelu, kSide, X, Y, P>, cells.shape(),
+             call.stream, cells, windows_, arguments);
     });
   }
 
  private:
-  using Wide = std::conditional_t<(sizeof(X) > sizeof(Y)), X, Y>;
+  // Of a thread: as many as fit one access of what is computed with, so that there are threads
+  // enough.
+  static constexpr int kPack = kFullPack<C>;
 
-  int vec() const { return channels_ % kFullPack<Wide> == 0 ? kFullPack<Wide> : 1; }
-  Columns reducing(int64_t rows) const {
-    return Columns::to_reduce(rows, channels_, vec(), kTickets);
+  int vec() const { return channels_ % kPack == 0 ? kPack : 1; }
+  Columns reducing(int64_t rows, int reads = 1) const {
+    return Columns::to_reduce(rows, channels_, vec(), kTickets, reads);
   }
   Columns writing(int64_t rows) const { return Columns::to_write(rows, channels_, vec()); }
+
+  // Calls body<kVec, kSide>().
+  template <typename Body>
+  void visit_windows(Body&& body) const {
+    visit_pack<C>(channels_, [&]<int kVec>() {
+      if constexpr (kRelu && kVec > 1) {
+        if (windows_.known_side() == 2) return body.template operator()<kVec, 2>();
+      }
+      body.template operator()<kVec, 0>();
+    });
+  }
 
   // The workspace: two vectors of a C per channel, then partial sums.
   size_t vector_bytes() const { return (2 * channels_ * sizeof(C) + 63) / 64 * 64; }
@@ -426,10 +474,10 @@ class BatchNorm {
   void write(const KernelCall& call, const M* mean, const M* variance, const P* bias) const {
     if (windows_.windows == 0) return;
     const Columns columns = writing(windows_.windows);
-    visit_pack<Wide>(channels_, [&]<int kVec>() {
-      launch("normalize", normalize<X, Y, P, M, kVec, kRelu>, columns.shape(), call.stream, columns,
-             windows_, call.input<X>(0), call.input<P>(1), call.input<P>(2), mean, variance, bias,
-             epsilon_, call.output<Y>(0));
+    visit_windows([&]<int kVec, int kSide>() {
+      launch("normalize", normalize<X, Y, P, M, kVec, kRelu, kSide>, columns.shape(), call.stream,
+             columns, windows_, call.input<X>(0), call.input<P>(1), call.input<P>(2), mean,
+             variance, bias, epsilon_, call.output<Y>(0));
     });
   }
 
