@@ -241,10 +241,13 @@ std::vector<StreamTask> Layout::stream_tasks() const {
     }
     if (last_fallible_ >= 0) after.push_back(last_fallible_);
   };
-  int32_t launch = size_of(early_);
+  int32_t launch = size_of(early_), fallible = -1;
   for (int32_t n : selection_.order) {
     tasks[launch].seconds = launch_seconds(facts(n).flops, bytes_moved(n), model_);
-    tasks[launch].main = facts(n).fallible;
+    if (facts(n).fallible) {
+      if (fallible >= 0) tasks[launch].after.push_back(fallible);
+      fallible = launch;
+    }
     for (int32_t output = 0; output < size_of(function_.node(n).types); ++output) {
       write(launch, groups_[index({n, output})].storage);
     }

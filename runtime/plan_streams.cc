@@ -84,7 +84,7 @@ std::vector<int32_t> schedule(std::span<const StreamTask> tasks, int32_t streams
       return start;
     };
     double start = start_on(0);
-    for (int32_t s = 1; s < streams && !tasks[i].main; ++s) {
+    for (int32_t s = 1; s < streams; ++s) {
       const double other = start_on(s);
       const double price = stream_of[i] == 0 ? model.event_seconds : 0;
       if (other + price >= start) continue;

@@ -8,8 +8,9 @@
 // The order of the launches is given; each stream runs its own in that order. Launches are placed
 // by list scheduling: those with the longest way to the end first, each on the stream where it is
 // estimated to begin first. A launch leaves the main stream only if it begins earlier by more than
-// a wait costs, and a plan gets another stream only if the whole step becomes shorter. Launches
-// that can fail stay on the main stream, so that the first failure is always the same one.
+// a wait costs, and a plan gets another stream only if the whole step becomes shorter. A launch
+// that can fail comes after those before it that can, so that the first failure is always the same
+// one.
 #pragma once
 
 #include <array>
@@ -38,7 +39,6 @@ double launch_seconds(double flops, double bytes, const StreamModel& model);
 // A launch, as far as streams matter.
 struct StreamTask {
   double seconds = 0;
-  bool main = false;                // stays on stream 0
   std::vector<int32_t> after = {};  // earlier launches that must have ended
 };
 

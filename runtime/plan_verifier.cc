@@ -295,7 +295,12 @@ class PlanVerifier {
     for (int32_t i = 0; i < int32_t(plan_.launches.size()); ++i) {
       const Launch& launch = plan_.launches[i];
       require(!launch.fallible || !launch.writes_state, i, "can fail and writes a variable");
-      if (launch.fallible) last_fallible[launch.stream] = i;
+      if (!launch.fallible) continue;
+      for (int32_t s = 0; s < order_.streams(); ++s) {
+        require(order_.last_ended(i, s) >= last_fallible[s], i,
+                "can fail while another kernel that can may still run");
+      }
+      last_fallible[launch.stream] = i;
     }
     for (int32_t i = 0; i < int32_t(plan_.launches.size()); ++i) {
       if (!plan_.launches[i].writes_state) continue;

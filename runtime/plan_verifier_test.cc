@@ -202,6 +202,19 @@ TEST_F(PlanVerifier, FallibleKernelInAnotherStreamWithoutAWait) {
   EXPECT_EQ(fault(), "");
 }
 
+TEST_F(PlanVerifier, KernelsThatCanFailBesideEachOther) {
+  Module other("m");
+  Function& g = other.function("g");
+  g.result("left", check(g.argument("x", kFour)));
+  g.result("right", check(g.argument("y", kFour)));
+  plan = make_plan(g, {}, *device);
+  ASSERT_EQ(plan.launches.size(), 2u);
+  plan.launches[1].stream = 1;
+  expect_fault("can fail while another kernel that can may still run");
+  plan.launches[1].waits = {0};
+  EXPECT_EQ(fault(), "");
+}
+
 TEST_F(PlanVerifier, MarksThatAreMissing) {
   launch("check").fallible = false;
   expect_fault("it can fail, but is not marked");

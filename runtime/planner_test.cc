@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/arena.h"
 #include "runtime/cpu/device.h"
 #include "runtime/executable.h"
 #include "runtime/interpreter.h"
@@ -49,7 +50,7 @@ TEST_F(Planner, WorksInPlaceWhereTheOperandDies) {
   EXPECT_EQ(buffer_of(p, b).placement, Placement::in_place);
   EXPECT_EQ(buffer_of(p, c).placement, Placement::in_place);
   EXPECT_EQ(buffer_of(p, c).offset, buffer_of(p, a).offset);
-  EXPECT_EQ(p.arena_bytes(), 64u);
+  EXPECT_EQ(p.arena_bytes(), kArenaAlignment);
 }
 
 TEST_F(Planner, NeverOverwritesArgumentsConstantsResourcesOrLiveValues) {
@@ -162,7 +163,7 @@ TEST_F(Planner, SwapsAreStaged) {
   f.update(w, f.read(v));
   const Plan p = plan();
   EXPECT_EQ(p.launches.size(), 4u);
-  EXPECT_EQ(p.arena_bytes(), 128u);
+  EXPECT_EQ(p.arena_bytes(), 2 * kArenaAlignment);
 }
 
 TEST_F(Planner, CountsBytesAsTheKernelSays) {
@@ -221,7 +222,7 @@ TEST_F(Planner, ThousandsOfLiveValues) {
   f.update(w, sum);
   const Plan p = plan();
   EXPECT_EQ(p.launches.size(), 10000u);
-  EXPECT_LT(p.arena_bytes(), 5200u * 64);
+  EXPECT_LT(p.arena_bytes(), 5200u * kArenaAlignment);
 }
 
 TEST(RandomPlans, AreVerifiedAndComputeWhatTheFunctionSays) {
