@@ -53,9 +53,9 @@ struct XRow {
         begin((image * g.x_rows + row) * g.x_columns * g.x_channels + channel),
         step(g.x_channels),
         columns(row >= 0 && row < g.x_rows ? g.x_columns : 0) {}
-  __device__ float operator[](int column) const {
+  __device__ T operator[](int column) const {
     const bool is_inside = static_cast<unsigned>(column) < static_cast<unsigned>(columns);
-    return is_inside ? widen(x[begin + column * step]) : 0.0f;
+    return is_inside ? x[begin + column * step] : T{};
   }
 };
 
@@ -93,22 +93,23 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int image = index / (g.packs() * per_row * g.y_rows);
 
   constexpr int kSpan = kPixels + kWidth - 1;
-  float now[kSpan], next[kSpan], sums[kPixels][kPack] = {};
-  auto load = [&](int k, int c, float(&to)[kSpan]) {
+  float now[kSpan], sums[kPixels][kPack] = {};
+  T next[kSpan];  // widened later, which waits for the loads
+  auto load = [&](int k, int c) {
     const XRow<T> from(x, g, image, row + k - g.pad_rows, c);
-    for (int i = 0; i < kSpan; ++i) to[i] = from[column + i - g.pad_columns];
+    for (int i = 0; i < kSpan; ++i) next[i] = from[column + i - g.pad_columns];
   };
   const int step = g.x_channels * g.y_channels;
-  load(0, 0, now);
+  load(0, 0);
   for (int k = 0, c = 0; k < g.height;) {
     const int tap = (k * kWidth * g.x_channels + c) * g.y_channels + first;
     if (++c == g.x_channels) {
       c = 0;
       ++k;
     }
-    if (k < g.height) load(k, c, next);
+    for (int i = 0; i < kSpan; ++i) now[i] = widen(next[i]);
+    if (k < g.height) load(k, c);
     add_row<kWidth>(now, taps, tap, step, sums);
-    for (int i = 0; i < kSpan; ++i) now[i] = next[i];
   }
   for (int p = 0; p < kPixels; ++p) {
     if (column + p >= g.y_columns) break;
@@ -141,27 +142,29 @@ struct Shares {
   }
 };
 
-// Adds the products of a row of y and the row of x that the filter's row sees. The loads of the
-// next pixels are on their way meanwhile; `x` is a window on the row that moves along.
+// Adds the products of a row of dy, from `begin` on, and the row of x that the filter's row sees.
+// The loads of the next pixels are on their way meanwhile; `x` is a window on the row that moves
+// along.
 template <int kWidth, typename T>
-__device__ inline void add_image_row(const XRow<T>& row, const T* dy, const Thin& g,
+__device__ inline void add_image_row(const XRow<T>& row, const T* dy, int begin, const Thin& g,
                                      float (&sums)[kWidth][kPack]) {
   constexpr int kStep = kFullPack<T> / 2;  // pixels at a time: 64 bytes of dy
-  float x[kWidth - 1 + kStep], next_x[kStep], d[kStep][kPack];
+  float x[kWidth - 1 + kStep], d[kStep][kPack];
+  T next_x[kStep];
   using Words = Pack<uint32_t, kPack * sizeof(T) / 4>;  // else 16 bits at a time are moved about
   Words next_d[kStep];
   auto load = [&](int j) {
     for (int p = 0; p < kStep; ++p) {
       next_x[p] = row[j + p + kWidth - 1 - g.pad_columns];
       if (j + p < g.y_columns)
-        next_d[p] = *reinterpret_cast<const Words*>(dy + (j + p) * g.y_channels);
+        next_d[p] = *reinterpret_cast<const Words*>(dy + (begin + (j + p) * g.y_channels));
     }
   };
-  for (int l = 0; l < kWidth - 1; ++l) x[l] = row[l - g.pad_columns];
+  for (int l = 0; l < kWidth - 1; ++l) x[l] = widen(row[l - g.pad_columns]);
   load(0);
   for (int j = 0; j < g.y_columns; j += kStep) {
     for (int p = 0; p < kStep; ++p) {
-      x[kWidth - 1 + p] = next_x[p];
+      x[kWidth - 1 + p] = widen(next_x[p]);
       const auto pack = __builtin_bit_cast(Pack<T, kPack>, next_d[p]);
       for (int o = 0; o < kPack; ++o) d[p][o] = widen(pack[o]);
     }
@@ -235,7 +238,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (int r = blockIdx.x * shares.slices + slice; r < rows; r += step) {
     const XRow<T> row(x, g, r / g.y_rows, r % g.y_rows + k - g.pad_rows, c);
     if (row.columns == 0) continue;
-    add_image_row(row, dy + r * g.y_columns * g.y_channels + first, g, sums);
+    add_image_row(row, dy, r * g.y_columns * g.y_channels + first, g, sums);
   }
   const int size = g.filter_size(kWidth);
   const Shared<float> taps = shared_memory<float>(shares.slices * size);
