@@ -1,7 +1,8 @@
 // Kernels of conv2d and its gradients.
 //
 // cuDNN takes the regions of filter_layout.h, whose filters are in its order. It wants the same
-// padding on both sides: copies into the workspace, and out of it, give it that.
+// padding on both sides: copies into the workspace, and out of it, give it that. What is thin stays
+// outside of regions, since the kernels for it are faster.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -15,6 +16,7 @@
 #include "runtime/cuda/kernels/conv_direct.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_layout.h"
+#include "runtime/cuda/kernels/conv_thin.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cuda {
@@ -189,7 +191,7 @@ constexpr const char* signature_of(ConvDirection direction) {
 template <ConvDirection kDirection>
 bool supports_cudnn(const KernelRequest& request) {
   return signature(request.region()) == signature_of(kDirection) &&
-         fits_cudnn(convolution_in(request));
+         fits_cudnn(convolution_in(request)) && !is_thin(convolution_in(request));
 }
 
 template <ConvDirection kDirection>
@@ -230,6 +232,16 @@ constexpr KernelDef kKernels[] = {
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
     cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
+    {.name = "adjoint.conv2d_thin",
+     .op = "conv2d",
+     .supports = is_thin,
+     .describe = describe_thin_conv,
+     .prepare = prepare_thin_conv},
+    {.name = "adjoint.conv2d_filter_grad_thin",
+     .op = "conv2d_filter_grad",
+     .supports = is_thin,
+     .describe = describe_thin_conv_filter_grad,
+     .prepare = prepare_thin_conv_filter_grad},
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,

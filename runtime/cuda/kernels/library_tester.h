@@ -120,13 +120,16 @@ class LibraryTester {
     }
     const DeviceMemory workspace(facts.workspace_bytes), output(request.outputs[0].byte_count());
     void* outputs[] = {output.data()};
+    const DeviceMemory tickets = upload(DType::i32, std::vector<double>(kTickets));
     const Graph graph = Graph::capture(stream_, [&] {
       prepared({.inputs = addresses,
                 .outputs = outputs,
                 .workspace = workspace.data(),
-                .stream = stream_.get()});
+                .stream = stream_.get(),
+                .tickets = static_cast<unsigned*>(tickets.data())});
     });
     graph.launch(stream_);
+    EXPECT_THAT(download(DType::i32, tickets), testing::Each(0)) << kernel.name;
     return download(request.outputs[0].dtype, output);
   }
 
