@@ -180,7 +180,7 @@ TEST_F(Autotune, AllFail) {
   const KernelRequest request = make_request(*concrete, concrete->results()[0].value.node);
   for (int i : {1, 2}) {
     try {
-      autotuner.fastest(def, request, {"a", "b"}, context, queue);
+      autotuner.fastest(request, {{&def, "a"}, {&def, "b"}}, context, queue);
       ADD_FAILURE() << "no error";
     } catch (const DeviceError& error) {
       EXPECT_STREQ(error.what(), "no a");

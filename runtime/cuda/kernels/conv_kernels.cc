@@ -1,7 +1,8 @@
 // Kernels of conv2d and its gradients.
 //
 // cuDNN takes the regions of filter_layout.h, whose filters are in its order. It wants the same
-// padding on both sides: copies into the workspace, and out of it, give it that.
+// padding on both sides: copies into the workspace, and out of it, give it that. Our own products
+// of tiles compete with it.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_direct.h"
+#include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_layout.h"
 #include "runtime/patterns.h"
@@ -226,10 +228,107 @@ constexpr KernelDef cudnn_kernel(std::string_view name) {
           .variants = cudnn_variants<kDirection>};
 }
 
+template <ConvDirection kDirection>
+constexpr const char* kGemmTile = "64x48";
+template <>
+constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
+template <>
+constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
+
+template <ConvDirection kDirection>
+bool supports_gemm(const KernelRequest& request) {
+  if (signature(request.region()) != signature_of(kDirection)) return false;
+  const KernelRequest convolution = convolution_in(request);
+  const ConvGeometry g = geometry_of(convolution);
+  const bool is_float = convolution.outputs[0].dtype == DType::f32;
+  if (!is_float || accumulation_of(convolution) != DType::f32 || !fits_conv_gemm(g)) return false;
+  return kDirection != ConvDirection::input_grad ||
+         (g.axes[0].stride == 1 && g.axes[1].stride == 1);
+}
+
+// Into how many parts the pixels are cut, for the filter's gradient.
+template <ConvDirection kDirection>
+int gemm_parts(const ConvGeometry& g, const Context& context) {
+  return kDirection == ConvDirection::filter_grad
+             ? conv_gemm_filter_parts(g, context.properties.multiprocessors)
+             : 1;
+}
+
+template <ConvDirection kDirection>
+void check_gemm_variant(const KernelRequest& request) {
+  if (request.variant.empty() || request.variant == kGemmTile<kDirection>) return;
+  throw PlanError("there are no tiles of " + std::string(request.variant) + " for " +
+                  std::string(convolution_in(request).node.op->name));
+}
+
+template <ConvDirection kDirection>
+KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
+  check_gemm_variant<kDirection>(request);
+  const ConvGeometry g = geometry_of(convolution_in(request));
+  const int parts = gemm_parts<kDirection>(g, context);
+  return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
+}
+
+template <ConvDirection kDirection>
+PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
+  check_gemm_variant<kDirection>(request);
+  const ConvGeometry g = geometry_of(convolution_in(request));
+  const int parts = gemm_parts<kDirection>(g, context);
+  return [g, parts](const KernelCall& call) {
+    const float* const first = call.input<float>(0);
+    const float* const second = call.input<float>(1);
+    ConvGemmCall work{
+        .result = call.output<float>(0), .workspace = call.workspace, .stream = call.stream};
+    if constexpr (kDirection == ConvDirection::forward) {
+      work.x = first, work.filter = second;
+      conv_gemm(g, work);
+    } else if constexpr (kDirection == ConvDirection::input_grad) {
+      work.y = first, work.filter = second;
+      conv_gemm_input_grad(g, work);
+    } else {
+      work.x = first, work.y = second;
+      conv_gemm_filter_grad(g, parts, work);
+    }
+  };
+}
+
+// The best guess, before cuDNN's, or one of those behind it: where tensor cores may be used, and
+// where a tile of the input's gradient, whose rows are images, would be mostly empty.
+enum class Rank { best, other };
+
+template <ConvDirection kDirection, Rank kRank>
+std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
+  constexpr int64_t kFewImages = 32;
+  bool is_best = !context.options.tf32;
+  if (kDirection == ConvDirection::input_grad) is_best &= request.inputs[0].dims[0] >= kFewImages;
+  if (is_best != (kRank == Rank::best)) return {};
+  return {kGemmTile<kDirection>};
+}
+
+template <ConvDirection kDirection, Rank kRank>
+constexpr KernelDef gemm_kernel(std::string_view name) {
+  return {.name = name,
+          .op = "region",
+          .supports = supports_gemm<kDirection>,
+          .describe = describe_gemm<kDirection>,
+          .prepare = prepare_gemm<kDirection>,
+          .variants = gemm_variants<kDirection, kRank>};
+}
+
+constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
+constexpr std::string_view kGemmInputGrad = "adjoint.conv2d_input_grad_gemm";
+constexpr std::string_view kGemmFilterGrad = "adjoint.conv2d_filter_grad_gemm";
+
 constexpr KernelDef kKernels[] = {
+    gemm_kernel<ConvDirection::forward, Rank::best>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::best>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::best>(kGemmFilterGrad),
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
     cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
+    gemm_kernel<ConvDirection::forward, Rank::other>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::other>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::other>(kGemmFilterGrad),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,
