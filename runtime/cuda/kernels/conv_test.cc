@@ -1,6 +1,7 @@
 // conv2d's kernels and its gradients' against plain loops in double.
 #include "ops/conv.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ops/region.h"
@@ -158,6 +159,35 @@ std::vector<Case> cases() {
   };
 }
 
+// Whole quads of channels, which the products of tiles take: sizes around those of the tiles.
+std::vector<Case> cases_in_quads() {
+  const auto same = Padding::same;
+  return {
+      {"one pixel", {1, 1, 1, 4}, {1, 1, 4, 4}},
+      {"pointwise", {2, 3, 4, 8}, {1, 1, 8, 12}},
+      {"second layer", {2, 9, 10, 24}, {5, 5, 24, 48}},
+      {"a row too many", {13, 6, 6, 8}, {2, 2, 8, 52}},
+      {"half a step of channels", {2, 4, 5, 60}, {2, 3, 60, 4}},
+      {"same", {3, 5, 6, 4}, {3, 3, 4, 8}, {.padding = same}},
+      {"same, even filter, stride",
+       {2, 9, 8, 4},
+       {4, 2, 4, 12},
+       {.stride = {2, 3}, .padding = same}},
+      {"dilation", {2, 9, 10, 8}, {3, 3, 8, 4}, {.dilation = {2, 3}}},
+      {"dilation, stride, same",
+       {2, 9, 10, 12},
+       {3, 3, 12, 8},
+       {.stride = {2, 2}, .dilation = {2, 3}, .padding = same}},
+      {"dilation, uneven pads",
+       {2, 6, 7, 4},
+       {3, 2, 4, 8},
+       {.dilation = {2, 3}, .padding = Padding::explicit_, .pads = {2, 0, 1, 4}}},
+      {"pads beyond the filter", {2, 4, 5, 4}, {2, 3, 4, 8}, padded({3, 3, 4, 4})},
+      {"two tiles of images", {66, 3, 2, 28}, {2, 2, 28, 4}, padded({1, 1, 1, 1})},
+      {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
+  };
+}
+
 class Conv : public testing::Test {
  protected:
 #ifdef ADJOINT_FAKE_CUDA
@@ -172,6 +202,11 @@ TEST_F(Conv, AgreesWithPlainLoops) {
     check(tester, c, DType::f32, 3e-6);
     check(tester, c, DType::f64, 1e-14);
   }
+}
+
+TEST_F(Conv, ProductsOfTilesAgreeWithPlainLoops) {
+  LibraryTester tester;
+  for (const Case& c : cases_in_quads()) check(tester, c, DType::f32, 3e-6);
 }
 
 TEST_F(Conv, AddsInFloatWhatIsStoredIn16Bits) {
@@ -197,15 +232,24 @@ Value some_conv(Block& block, Dims pads, DType accumulate = DType::f32) {
                 block.argument("filter", {DType::f32, {3, 3, 3, 4}}), attributes);
 }
 
+Value quad_conv(Block& block, DType dtype, int64_t x_channels, int64_t groups = 1) {
+  return turned(conv2d(block.argument("x", {dtype, {2, 6, 6, x_channels}}),
+                       block.argument("filter", {dtype, {3, 3, x_channels / groups, 8}}),
+                       {.groups = groups}));
+}
+
+std::vector<std::string_view> names(Value result) {
+  std::vector<std::string_view> found;
+  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
+  return found;
+}
+
+const KernelDef& kernel_named(std::string_view name) {
+  return *std::ranges::find(conv_kernels(), name, &KernelDef::name);
+}
+
 TEST_F(Conv, CudnnTakesWhatIsLaidOutForIt) {
   Block block("test");
-  auto names = [](Value result) {
-    std::vector<std::string_view> found;
-    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
-      found.push_back(kernel->name);
-    }
-    return found;
-  };
   const Value y = some_conv(block, {1, 1, 1, 1});
   EXPECT_THAT(names(y), testing::ElementsAre("adjoint.conv2d"));
   EXPECT_THAT(names(turned(y)), testing::ElementsAre("cudnn.conv2d"));
@@ -213,14 +257,54 @@ TEST_F(Conv, CudnnTakesWhatIsLaidOutForIt) {
   EXPECT_THAT(names(turned(some_conv(wide, {1, 1, 1, 1}, DType::f64))), testing::IsEmpty());
 }
 
+TEST_F(Conv, ProductsOfTilesTakeWholeQuadsOfFloats) {
+  const std::string_view ours = "adjoint.conv2d_gemm", cudnn = "cudnn.conv2d";
+  Block block("test");
+  EXPECT_THAT(names(quad_conv(block, DType::f32, 4)), testing::ElementsAre(ours, cudnn, ours));
+  Block thin("thin"), grouped("grouped"), narrow("narrow");
+  EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 4)), testing::ElementsAre(cudnn));
+  Block strided("strided");
+  const Value dx = turned(conv2d_input_grad(strided.argument("dy", {DType::f32, {2, 3, 3, 4}}),
+                                            strided.argument("filter", {DType::f32, {2, 2, 4, 4}}),
+                                            {2, 6, 6, 4}, {.stride = {2, 2}}));
+  EXPECT_THAT(names(dx), testing::ElementsAre("cudnn.conv2d_input_grad"));
+}
+
+// Before cuDNN's where they may be expected to be faster, behind them elsewhere.
+TEST_F(Conv, ProductsOfTilesHaveOneRank) {
+  auto ranks = [](Value result, const Options& options) {
+    LibraryTester tester(options);
+    const std::vector<const KernelDef*> kernels = kernels_for(conv_kernels(), result);
+    EXPECT_EQ(kernels.size(), 3u);
+    const KernelRequest request = request_of(result);
+    return std::pair(kernels[0]->variants(request, tester.context()).size(),
+                     kernels[2]->variants(request, tester.context()).size());
+  };
+  Block block("test");
+  const Value y = quad_conv(block, DType::f32, 4);
+  EXPECT_EQ(ranks(y, {}), std::pair(1ul, 0ul));
+  EXPECT_EQ(ranks(y, {.tf32 = true}), std::pair(0ul, 1ul));
+  for (int64_t images : {31, 32}) {
+    const Value dx = turned(conv2d_input_grad(
+        block.argument("dy" + std::to_string(images), {DType::f32, {images, 5, 5, 4}}),
+        block.argument("filter" + std::to_string(images), {DType::f32, {2, 2, 4, 4}}),
+        {images, 6, 6, 4}));
+    EXPECT_EQ(ranks(dx, {}), std::pair(images / 32 * 1ul, 1 - images / 32 * 1ul)) << images;
+  }
+}
+
 TEST_F(Conv, RefusesAnUnknownVariant) {
   LibraryTester tester;
   Block block("test");
-  KernelRequest request = request_of(turned(some_conv(block, {1, 1, 1, 1})));
-  request.variant = "77";
-  EXPECT_THROW(conv_kernels()[0].prepare(request, tester.context()), PlanError);
-  request.variant = "x";
-  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+  KernelRequest request = request_of(quad_conv(block, DType::f32, 4));
+  for (const char* name : {"adjoint.conv2d_gemm", "cudnn.conv2d"}) {
+    request.variant = "77";
+    EXPECT_THROW(kernel_named(name).prepare(request, tester.context()), PlanError);
+    request.variant = "x";
+    EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  }
 }
 
 #ifdef ADJOINT_FAKE_CUDA
@@ -240,8 +324,8 @@ TEST_F(Conv, HasNoVariantWhereCudnnRefuses) {
   LibraryTester tester;
   Block block("test");
   const KernelRequest request = request_of(turned(some_conv(block, {3, 3, 3, 3})));
-  EXPECT_THAT(conv_kernels()[0].variants(request, tester.context()), testing::IsEmpty());
-  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+  EXPECT_THAT(kernel_named("cudnn.conv2d").variants(request, tester.context()), testing::IsEmpty());
+  EXPECT_THROW(kernel_named("cudnn.conv2d").describe(request, tester.context()), PlanError);
 }
 
 TEST_F(Conv, RoundsFactorsOnDemandOnly) {
@@ -249,8 +333,9 @@ TEST_F(Conv, RoundsFactorsOnDemandOnly) {
   const Value y = turned(conv2d(block.argument("x", {DType::f32, {1, 1, 1, 1}}),
                                 block.argument("filter", {DType::f32, {1, 1, 1, 1}})));
   const double fine = 1 + std::ldexp(1, -20);  // needs more than TF32's 10 bits
-  EXPECT_EQ(LibraryTester().run(conv_kernels()[0], y, {{fine}, {1}})[0], fine);
-  EXPECT_EQ(LibraryTester({.tf32 = true}).run(conv_kernels()[0], y, {{fine}, {1}})[0], 1);
+  EXPECT_EQ(LibraryTester().run(kernel_named("cudnn.conv2d"), y, {{fine}, {1}})[0], fine);
+  EXPECT_EQ(LibraryTester({.tf32 = true}).run(kernel_named("cudnn.conv2d"), y, {{fine}, {1}})[0],
+            1);
 }
 #endif
 
