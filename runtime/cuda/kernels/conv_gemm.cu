@@ -228,6 +228,11 @@ bool fits_conv_gemm(const ConvGeometry& g) {
          std::min(g.axes[0].pad, g.axes[1].pad) >= 0;
 }
 
+bool fits_conv_gemm_input_grad(const ConvGeometry& g) {
+  return fits_conv_gemm(g) && g.axes[0].stride == 1 && g.axes[1].stride == 1 &&
+         g.batch >= InputTile::Rows::kSize / 2;
+}
+
 void conv_gemm(const ConvGeometry& g, const ConvGemmCall& call) {
   const int64_t pixels = g.y_size() / g.y_channels;
   launch("conv_gemm", forward,

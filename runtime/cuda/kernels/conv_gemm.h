@@ -20,9 +20,10 @@ struct ConvGemmCall {
   cudaStream_t stream = nullptr;
 };
 
-// Whole quads of channels, one group, sizes well below what an int holds; for the input's gradient,
-// strides have to be 1 besides.
+// Whole quads of channels, one group, sizes well below what an int holds.
 bool fits_conv_gemm(const ConvGeometry& g);
+// Besides, strides of 1, and images enough to fill half a tile, whose rows they are.
+bool fits_conv_gemm_input_grad(const ConvGeometry& g);
 
 void conv_gemm(const ConvGeometry& g, const ConvGemmCall& call);
 void conv_gemm_input_grad(const ConvGeometry& g, const ConvGemmCall& call);

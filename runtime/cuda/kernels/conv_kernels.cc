@@ -239,11 +239,10 @@ template <ConvDirection kDirection>
 bool supports_gemm(const KernelRequest& request) {
   if (signature(request.region()) != signature_of(kDirection)) return false;
   const KernelRequest convolution = convolution_in(request);
-  const ConvGeometry g = geometry_of(convolution);
   const bool is_float = convolution.outputs[0].dtype == DType::f32;
-  if (!is_float || accumulation_of(convolution) != DType::f32 || !fits_conv_gemm(g)) return false;
-  return kDirection != ConvDirection::input_grad ||
-         (g.axes[0].stride == 1 && g.axes[1].stride == 1);
+  if (!is_float || accumulation_of(convolution) != DType::f32) return false;
+  const ConvGeometry g = geometry_of(convolution);
+  return kDirection == ConvDirection::input_grad ? fits_conv_gemm_input_grad(g) : fits_conv_gemm(g);
 }
 
 // Into how many parts the pixels are cut, for the filter's gradient.
@@ -292,16 +291,12 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
   };
 }
 
-// The best guess, before cuDNN's, or one of those behind it: where tensor cores may be used, and
-// where a tile of the input's gradient, whose rows are images, would be mostly empty.
-enum class Rank { best, other };
+// The best guess, before cuDNN's, or the last, where cuDNN may use tensor cores.
+enum class Rank { first, last };
 
 template <ConvDirection kDirection, Rank kRank>
-std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
-  constexpr int64_t kFewImages = 32;
-  bool is_best = !context.options.tf32;
-  if (kDirection == ConvDirection::input_grad) is_best &= request.inputs[0].dims[0] >= kFewImages;
-  if (is_best != (kRank == Rank::best)) return {};
+std::vector<std::string> gemm_variants(const KernelRequest&, Context& context) {
+  if (context.options.tf32 != (kRank == Rank::last)) return {};
   return {kGemmTile<kDirection>};
 }
 
@@ -320,15 +315,15 @@ constexpr std::string_view kGemmInputGrad = "adjoint.conv2d_input_grad_gemm";
 constexpr std::string_view kGemmFilterGrad = "adjoint.conv2d_filter_grad_gemm";
 
 constexpr KernelDef kKernels[] = {
-    gemm_kernel<ConvDirection::forward, Rank::best>(kGemm),
-    gemm_kernel<ConvDirection::input_grad, Rank::best>(kGemmInputGrad),
-    gemm_kernel<ConvDirection::filter_grad, Rank::best>(kGemmFilterGrad),
+    gemm_kernel<ConvDirection::forward, Rank::first>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::first>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::first>(kGemmFilterGrad),
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
     cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
-    gemm_kernel<ConvDirection::forward, Rank::other>(kGemm),
-    gemm_kernel<ConvDirection::input_grad, Rank::other>(kGemmInputGrad),
-    gemm_kernel<ConvDirection::filter_grad, Rank::other>(kGemmFilterGrad),
+    gemm_kernel<ConvDirection::forward, Rank::last>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::last>(kGemmFilterGrad),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,
