@@ -1,8 +1,8 @@
 // Products of matrices in f32, tile by tile, on the CUDA cores.
 //
-//   using Tile = GemmTile<RowsOf<8, 8, Order::k_inner>, ...>;
-//   typename Tile::Sums sums = {};
-//   Tile::accumulate(copy_step, steps, sums);        // every warp its own share of k
+//   using Tile = GemmTile<TileSide<8, 8, Order::k_inner>, TileSide<12, 4, Order::k_inner>, 8>;
+//   Tile::Sums sums = {};
+//   Tile::accumulate(copy_step, steps, sums);  // every warp its own share of k
 //   Tile::add_warps(sums, [&](int row, int column, Pack<float, 4> values) { ... });
 //
 // A block has one tile of the result. Each of its warps holds the whole tile in registers and adds
@@ -112,7 +112,8 @@ struct GemmTile {
       wait_for_copies();
       __syncwarp();  // the step is there for all lanes, and all are done with the one before
       if (step + 1 < steps) copy(stage_of(step + 1));
-      multiply(stage_of(step), sums);
+      multiply(stage_of(step), 0, sums);
+      multiply(stage_of(step), 1, sums);
     }
   }
 
@@ -140,17 +141,16 @@ struct GemmTile {
   }
 
  private:
-  __device__ static void multiply(Stage stage, Sums& sums) {
+  // Four of k. Not a loop over the halves: so one's loads overlap the other's sums.
+  __device__ static void multiply(Stage stage, int half, Sums& sums) {
     const int rows = stage.offset, columns = stage.offset + Rows::kQuads * kQuadBytes;
-    for (int half = 0; half < 2; ++half) {
-      float a[4][Rows::kEach], b[4][Columns::kEach];
-      Rows::load(rows, row_lane(), half, a);
-      Columns::load(columns, column_lane(), half, b);
-      for (int k = 0; k < 4; ++k) {
-        for (int i = 0; i < Rows::kEach; ++i) {
-          for (int j = 0; j < Columns::kEach; ++j) {
-            sums[i][j] = fmaf(a[k][i], b[k][j], sums[i][j]);
-          }
+    float a[4][Rows::kEach], b[4][Columns::kEach];
+    Rows::load(rows, row_lane(), half, a);
+    Columns::load(columns, column_lane(), half, b);
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < Rows::kEach; ++i) {
+        for (int j = 0; j < Columns::kEach; ++j) {
+          sums[i][j] = fmaf(a[k][i], b[k][j], sums[i][j]);
         }
       }
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ops/region.h"
 #include "runtime/cuda/filter_layout.h"
@@ -266,6 +267,27 @@ TEST_F(Conv, ProductsOfTilesTakeWholeQuadsOfFloats) {
   EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
   EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
   EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 4)), testing::ElementsAre(cudnn));
+}
+
+// A step of k that goes beyond a pixel's channels does not read the next pixel's.
+TEST_F(Conv, ProductsOfTilesKeepANaNInItsPixel) {
+  constexpr int kBad = 5;
+  LibraryTester tester;
+  Block block("test");
+  const Value x = block.argument("x", {DType::f32, {32, 1, 2, 4}});
+  const Value filter = block.argument("filter", {DType::f32, {1, 1, 4, 4}});
+  Values values = random_values(x.type(), 1);
+  values[4 * kBad] = std::numeric_limits<double>::quiet_NaN();
+  const std::pair<Value, const char*> cases[] = {
+      {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
+      {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+  for (const auto& [result, kernel] : cases) {
+    const Values got =
+        tester.run(kernel_named(kernel), result, {values, random_values(filter.type(), 2)});
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(std::isnan(got[i]), i / 4 == kBad) << kernel << " " << i;
+    }
+  }
 }
 
 // Strides of 1, and half a tile of images.
