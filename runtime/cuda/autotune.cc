@@ -39,7 +39,7 @@ class Operands {
   std::vector<void*> outputs_;
 };
 
-// The median time of the kernel for the request, its variant chosen, after a run that warms up. All
+// The median time of the kernel for the request, its variant named, after a run that warms up. All
 // runs are enqueued before the host waits, so that the device goes from one to the next.
 double seconds_of(const KernelDef& def, const KernelRequest& request, const Operands& operands,
                   Context& context, const Stream& stream) {
@@ -63,37 +63,41 @@ double seconds_of(const KernelDef& def, const KernelRequest& request, const Oper
 }
 
 struct Answer {
-  std::string variant;  // empty where there is no room to measure any
+  const Candidate* candidate = nullptr;  // null where there is no room to measure any
   bool was_room_for_all = true;
 };
 
-Answer measure(const KernelDef& def, const KernelRequest& request,
-               const std::vector<std::string>& variants, Context& context, const Stream& stream) {
+Answer measure(const KernelRequest& request, const std::vector<Candidate>& candidates,
+               Context& context, const Stream& stream) {
   const Operands operands(request, stream);
   Answer answer;
   double least = std::numeric_limits<double>::infinity();
   std::exception_ptr error;
-  for (const std::string& variant : variants) {
+  for (const Candidate& candidate : candidates) {
     KernelRequest named = request;
-    named.variant = variant;
+    named.variant = candidate.variant;
     try {
-      const double seconds = seconds_of(def, named, operands, context, stream);
+      const double seconds = seconds_of(*candidate.def, named, operands, context, stream);
       if (seconds >= least) continue;
       least = seconds;
-      answer.variant = variant;
+      answer.candidate = &candidate;
     } catch (const OutOfMemory&) {
       answer.was_room_for_all = false;
     } catch (const DeviceError&) {
       if (!error) error = std::current_exception();
     }
   }
-  if (answer.variant.empty() && answer.was_room_for_all) std::rethrow_exception(error);
+  if (answer.candidate == nullptr && answer.was_room_for_all) std::rethrow_exception(error);
   return answer;
 }
 
 }  // namespace
 
-// Lines of key, tab, variant; the last one of a key counts.
+std::string Candidate::name() const {
+  return std::string(def->name) + (variant.empty() ? "" : "#" + variant);
+}
+
+// Lines of key, tab, name; the last one of a key counts.
 Autotuner::Autotuner(std::filesystem::path file, std::string about)
     : file_(std::move(file)), about_(std::move(about)) {
   std::ifstream lines(file_);
@@ -103,31 +107,31 @@ Autotuner::Autotuner(std::filesystem::path file, std::string about)
   }
 }
 
-void Autotuner::append(const std::string& key, const std::string& variant) const {
+void Autotuner::append(const std::string& key, const std::string& name) const {
   if (file_.empty()) return;
   std::error_code ignored;
   std::filesystem::create_directories(file_.parent_path(), ignored);
-  std::ofstream(file_, std::ios::app) << key + '\t' + variant + '\n';
+  std::ofstream(file_, std::ios::app) << key + '\t' + name + '\n';
 }
 
-std::string Autotuner::fastest(const KernelDef& def, const KernelRequest& request,
-                               const std::vector<std::string>& variants, Context& context,
-                               Queue& queue) {
-  if (variants.size() == 1) return variants.front();
+Candidate Autotuner::fastest(const KernelRequest& request, const std::vector<Candidate>& candidates,
+                             Context& context, Queue& queue) {
+  if (candidates.size() == 1) return candidates.front();
   const std::string key = about_ + " " + request_key(request);
-  const auto found = answers_.find(key);
-  const bool is_known =  // the library may not offer it any more
-      found != answers_.end() && std::ranges::count(variants, found->second) != 0;
-  if (is_known) return found->second;
+  if (const auto known = answers_.find(key); known != answers_.end()) {
+    const auto found = std::ranges::find(candidates, known->second, &Candidate::name);
+    if (found != candidates.end()) return *found;  // else the library no longer offers it
+  }
   Answer answer;
   try {
-    answer = measure(def, request, variants, context, queue.main());
+    answer = measure(request, candidates, context, queue.main());
   } catch (const OutOfMemory&) {
   }
-  if (answer.variant.empty()) return variants.front();
-  answers_[key] = answer.variant;
-  if (answer.was_room_for_all) append(key, answer.variant);
-  return answer.variant;
+  if (answer.candidate == nullptr) return candidates.front();
+  const std::string name = answer.candidate->name();
+  answers_[key] = name;
+  if (answer.was_room_for_all) append(key, name);
+  return *answer.candidate;
 }
 
 }  // namespace adjoint::cuda

@@ -1,8 +1,9 @@
-// Chooses among the variants of a kernel by running each on scratch memory.
+// Chooses among kernels and their variants by running each on scratch memory.
 //
 //   Autotuner autotuner(default_cache_folder() / "choices", "NVIDIA H100");
-//   KernelRequest request = ...;                                   // a convolution
-//   autotuner.fastest(*def, request, {"1", "6"}, context, queue);  // "6", measured once per shape
+//   KernelRequest request = ...;  // a convolution
+//   const Candidate best =        // measured once per shape
+//       autotuner.fastest(request, {{gemm, "64x48"}, {cudnn, "1"}, {cudnn, "6"}}, context, queue);
 #pragma once
 
 #include <filesystem>
@@ -15,6 +16,13 @@
 
 namespace adjoint::cuda {
 
+struct Candidate {
+  const KernelDef* def;
+  std::string variant;
+
+  std::string name() const;  // "cudnn.conv2d#1"; without a variant, "adjoint.conv2d"
+};
+
 // One user at a time, who has the queue's turn.
 class Autotuner {
  public:
@@ -23,15 +31,15 @@ class Autotuner {
   // request, in a line.
   explicit Autotuner(std::filesystem::path file = {}, std::string about = {});
 
-  // The variant with the smallest median time, of equals the first. The answer is kept, so that
-  // each request is measured once. A variant that fails, or for which there is no room, is passed
-  // over; where there is no room to measure any, the first one is returned, and not kept. Throws
-  // the first variant's DeviceError where all of them fail.
-  std::string fastest(const KernelDef& def, const KernelRequest& request,
-                      const std::vector<std::string>& variants, Context& context, Queue& queue);
+  // The candidate with the smallest median time, of equals the first; there is one at least. The
+  // answer is kept, so that each request is measured once. A candidate that fails, or for which
+  // there is no room, is passed over; where there is no room to measure any, the first one is
+  // returned, and not kept. Throws the first one's DeviceError where all of them fail.
+  Candidate fastest(const KernelRequest& request, const std::vector<Candidate>& candidates,
+                    Context& context, Queue& queue);
 
  private:
-  void append(const std::string& key, const std::string& variant) const;
+  void append(const std::string& key, const std::string& name) const;
 
   std::filesystem::path file_;
   std::string about_;

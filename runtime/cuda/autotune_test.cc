@@ -1,5 +1,5 @@
-// The choice among convolution algorithms by measuring, on the test double, whose calls take what
-// its settings say.
+// The choice among kernels and algorithms of convolutions by measuring, on the test double, whose
+// calls take what its settings say.
 #include "runtime/cuda/autotune.h"
 
 #include <gmock/gmock.h>
@@ -9,6 +9,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "graph/error.h"
@@ -139,6 +140,87 @@ TEST_F(Autotune, WithoutItNothingIsMeasured) {
   EXPECT_THAT(fake_cuda::launches(), IsEmpty());
 }
 
+// Our own kernel and cuDNN's algorithms, which the double offers in the order 1, 0, 2.
+class Competition : public Autotune {
+ protected:
+  Competition() : quads_(module_.function("quads")) {
+    quads_.result("y", conv2d(quads_.argument("x", {DType::f32, {2, 6, 6, 4}}),
+                              quads_.argument("w", {DType::f32, {3, 3, 4, 8}})));
+  }
+  std::string chosen(const Device& device, const PlanOptions& options = {}) const {
+    for (const Launch& launch : make_plan(quads_, {}, device, options).launches) {
+      if (launch.kernel.find(".conv2d") != std::string::npos) return launch.kernel;
+    }
+    return "";
+  }
+  static fake_cuda::Settings with_seconds(double ours, double algorithm1, double algorithm2) {
+    fake_cuda::Settings settings = Autotune::with_seconds(3e-3, algorithm1, algorithm2);
+    settings.seconds["conv_gemm"] = ours;
+    return settings;
+  }
+
+  Function& quads_;
+};
+
+constexpr const char* kOurs = "adjoint.conv2d_gemm#64x48";
+
+TEST_F(Competition, TheFastestOfAllKernelsWins) {
+  for (const auto& [ours, algorithm2, want] :
+       {std::tuple(1e-3, 2e-3, kOurs), std::tuple(2e-3, 1e-3, "cudnn.conv2d#2"),
+        std::tuple(2e-3, 2e-3, kOurs)}) {
+    GpuUnderTest gpu(with_seconds(ours, 2e-3, algorithm2));
+    EXPECT_EQ(chosen(*gpu.device()), want) << ours << " " << algorithm2;
+  }
+}
+
+// The first one: with TF32, cuDNN's.
+TEST_F(Competition, TheFirstOneWhereNothingIsMeasured) {
+  GpuUnderTest gpu(with_seconds(2e-3, 2e-3, 1e-3));
+  EXPECT_EQ(chosen(*gpu.device({.autotune = false})), kOurs);
+  EXPECT_EQ(chosen(*gpu.device({.autotune = false, .tf32 = true})), "cudnn.conv2d#1");
+  EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+}
+
+TEST_F(Competition, WithTf32OursTakesPart) {
+  GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
+  EXPECT_EQ(chosen(*gpu.device({.tf32 = true})), kOurs);
+}
+
+TEST_F(Competition, AnswersNameTheKernel) {
+  const std::filesystem::path folder = ::testing::TempDir() + "competition";
+  std::filesystem::remove_all(folder);
+  auto choose = [&](const fake_cuda::Settings& settings) {
+    GpuUnderTest gpu(settings);
+    return chosen(*gpu.device({.kernel_cache = folder}));
+  };
+  EXPECT_EQ(choose(with_seconds(1e-3, 2e-3, 2e-3)), kOurs);
+  EXPECT_EQ(choose(with_seconds(2e-3, 1e-3, 2e-3)), kOurs);
+  EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+
+  std::ifstream file(folder / "choices");
+  std::string line;
+  std::getline(file, line);
+  const size_t tab = line.rfind('\t');
+  ASSERT_EQ(line.substr(tab + 1), kOurs);
+  // A variant alone is no answer.
+  std::ofstream(folder / "choices") << line.substr(0, tab + 1) << "64x48\n";
+  EXPECT_EQ(choose(with_seconds(2e-3, 1e-3, 2e-3)), "cudnn.conv2d#1");
+}
+
+TEST_F(Competition, RecordedChoicesAreNotMeasured) {
+  for (const std::string want : {kOurs, "cudnn.conv2d#2"}) {
+    KernelChoices recorded;
+    {
+      GpuUnderTest gpu(want == kOurs ? with_seconds(1e-3, 2e-3, 2e-3)
+                                     : with_seconds(2e-3, 2e-3, 1e-3));
+      recorded = kernel_choices(make_plan(quads_, {}, *gpu.device()));
+    }
+    GpuUnderTest gpu(with_seconds(2e-3, 1e-3, 2e-3));
+    EXPECT_EQ(chosen(*gpu.device(), {.kernels = recorded}), want);
+    EXPECT_THAT(fake_cuda::launches(), IsEmpty());
+  }
+}
+
 TEST_F(Autotune, OnlyDeterministicOnesUnlessAskedFor) {
   const fake_cuda::Settings settings{.seconds = {{"cudnnConvolutionBackwardData#0", 1e-3},
                                                  {"cudnnConvolutionBackwardData#1", 2e-3}}};
@@ -180,7 +262,7 @@ TEST_F(Autotune, AllFail) {
   const KernelRequest request = make_request(*concrete, concrete->results()[0].value.node);
   for (int i : {1, 2}) {
     try {
-      autotuner.fastest(def, request, {"a", "b"}, context, queue);
+      autotuner.fastest(request, {{&def, "a"}, {&def, "b"}}, context, queue);
       ADD_FAILURE() << "no error";
     } catch (const DeviceError& error) {
       EXPECT_STREQ(error.what(), "no a");

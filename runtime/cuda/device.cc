@@ -171,27 +171,38 @@ class CudaDevice final : public Device {
     return def.supports == nullptr || def.supports(request);
   }
 
-  // The first kernel that supports the request, in its fastest variant.
-  std::optional<KernelChoice> choose_best(const KernelRequest& request) const {
+  // Those that support the request, with each variant, up to the first kernel without variants; the
+  // first alone where nothing is measured.
+  std::vector<Candidate> candidates_for(const KernelRequest& request) const {
+    Context& context = engine_->context;
+    std::vector<Candidate> candidates;
     for (const KernelDef* def : engine_->kernels.for_op(request.node.op->name)) {
       if (!supports(*def, request)) continue;
-      if (def->variants == nullptr) return describe(*def, request, "");
-      Context& context = engine_->context;
-      const std::vector<std::string> variants = def->variants(request, context);
-      if (variants.empty()) continue;
-      if (!context.options.autotune) return describe(*def, request, variants.front());
-      return describe(*def, request,
-                      owned_->autotuner.fastest(*def, request, variants, context, engine_->queue));
+      if (def->variants == nullptr) {
+        if (candidates.empty()) candidates.push_back({def, ""});
+        break;
+      }
+      for (std::string& variant : def->variants(request, context)) {
+        candidates.push_back({def, std::move(variant)});
+        if (!context.options.autotune) return candidates;
+      }
     }
-    return {};
+    return candidates;
+  }
+
+  std::optional<KernelChoice> choose_best(const KernelRequest& request) const {
+    const std::vector<Candidate> candidates = candidates_for(request);
+    if (candidates.empty()) return {};
+    const Candidate best =
+        owned_->autotuner.fastest(request, candidates, engine_->context, engine_->queue);
+    return describe(*best.def, request, best.variant);
   }
 
   KernelChoice describe(const KernelDef& def, const KernelRequest& request,
                         std::string_view variant) const {
     KernelRequest named = request;
     named.variant = variant;
-    KernelChoice choice{std::string(def.name), {}};
-    if (!variant.empty()) choice.name += "#" + std::string(variant);
+    KernelChoice choice{Candidate{&def, std::string(variant)}.name(), {}};
     if (def.describe) choice.facts = def.describe(named, engine_->context);
     choice.facts.guarded = def.guarded;
     return choice;

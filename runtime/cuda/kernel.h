@@ -34,7 +34,7 @@ class Cudnn;     // runtime/cuda/api/cudnn.h
 
 struct Options {
   bool deterministic = true;  // equal bits in every run on the same GPU
-  bool autotune = true;       // variants are measured; false: the first one is taken
+  bool autotune = true;       // candidates are measured; false: the first one is taken
   bool tf32 = false;          // products of 32-bit floats may round them to 10 bits of mantissa
 };
 
@@ -94,8 +94,9 @@ struct KernelDef {
   // Whether it obeys `guard`: only such kernels are given a variable to write.
   bool guarded = false;
   // The variants among which measuring is to decide ("1" of "cudnn.conv2d#1"), the best guess
-  // first; null: there is one; empty: the library refuses the request, and another kernel has to
-  // do. A request says which in `variant`; none is the first.
+  // first; those of other kernels compete. Null: there is one, which is taken where no kernel before
+  // has any; empty: not now, for the library refuses the request or the kernel's place is elsewhere
+  // in the table. A request says which in `variant`; none is the first.
   std::vector<std::string> (*variants)(const KernelRequest&, Context&) = nullptr;
 };
 
@@ -109,7 +110,7 @@ std::span<const KernelDef> norm_relu_kernels();  // the regions of runtime/patte
 std::span<const KernelDef> pool_kernels();
 std::span<const KernelDef> scatter_kernels();    // scatter_add, dynamic_update_slice
 std::span<const KernelDef> matmul_kernels();     // cuBLASLt
-std::span<const KernelDef> conv_kernels();       // cuDNN
+std::span<const KernelDef> conv_kernels();       // cuDNN, products of tiles
 std::span<const KernelDef> generated_kernels();  // codegen: elementwise, reductions, the other
                                                  // shape, indexing and random ops, regions
 KernelTable standard_kernels();

@@ -1,8 +1,9 @@
 // Kernels of conv2d and its gradients.
 //
 // cuDNN takes the regions of filter_layout.h, whose filters are in its order. It wants the same
-// padding on both sides: copies into the workspace, and out of it, give it that. What is thin stays
-// outside of regions, since the kernels for it are faster.
+// padding on both sides: copies into the workspace, and out of it, give it that. Our own products
+// of tiles compete with it. What is thin stays outside of regions, since the kernels for it are
+// faster.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -14,6 +15,7 @@
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_direct.h"
+#include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_layout.h"
 #include "runtime/cuda/kernels/conv_thin.h"
@@ -228,7 +230,96 @@ constexpr KernelDef cudnn_kernel(std::string_view name) {
           .variants = cudnn_variants<kDirection>};
 }
 
+template <ConvDirection kDirection>
+constexpr const char* kGemmTile = "64x48";
+template <>
+constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
+template <>
+constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
+
+template <ConvDirection kDirection>
+bool supports_gemm(const KernelRequest& request) {
+  if (signature(request.region()) != signature_of(kDirection)) return false;
+  const KernelRequest convolution = convolution_in(request);
+  const bool is_float = convolution.outputs[0].dtype == DType::f32;
+  if (!is_float || accumulation_of(convolution) != DType::f32 || is_thin(convolution)) return false;
+  const ConvGeometry g = geometry_of(convolution);
+  return kDirection == ConvDirection::input_grad ? fits_conv_gemm_input_grad(g) : fits_conv_gemm(g);
+}
+
+// Into how many parts the pixels are cut, for the filter's gradient.
+template <ConvDirection kDirection>
+int gemm_parts(const ConvGeometry& g, const Context& context) {
+  return kDirection == ConvDirection::filter_grad
+             ? conv_gemm_filter_parts(g, context.properties.multiprocessors)
+             : 1;
+}
+
+template <ConvDirection kDirection>
+void check_gemm_variant(const KernelRequest& request) {
+  if (request.variant.empty() || request.variant == kGemmTile<kDirection>) return;
+  throw PlanError("there are no tiles of " + std::string(request.variant) + " for " +
+                  std::string(convolution_in(request).node.op->name));
+}
+
+template <ConvDirection kDirection>
+KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
+  check_gemm_variant<kDirection>(request);
+  const ConvGeometry g = geometry_of(convolution_in(request));
+  const int parts = gemm_parts<kDirection>(g, context);
+  return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
+}
+
+template <ConvDirection kDirection>
+PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
+  check_gemm_variant<kDirection>(request);
+  const ConvGeometry g = geometry_of(convolution_in(request));
+  const int parts = gemm_parts<kDirection>(g, context);
+  return [g, parts](const KernelCall& call) {
+    const float* const first = call.input<float>(0);
+    const float* const second = call.input<float>(1);
+    ConvGemmCall work{
+        .result = call.output<float>(0), .workspace = call.workspace, .stream = call.stream};
+    if constexpr (kDirection == ConvDirection::forward) {
+      work.x = first, work.filter = second;
+      conv_gemm(g, work);
+    } else if constexpr (kDirection == ConvDirection::input_grad) {
+      work.y = first, work.filter = second;
+      conv_gemm_input_grad(g, work);
+    } else {
+      work.x = first, work.y = second;
+      conv_gemm_filter_grad(g, parts, work);
+    }
+  };
+}
+
+// The best guess, before cuDNN's, or the last, where cuDNN may use tensor cores.
+enum class Rank { first, last };
+
+template <ConvDirection kDirection, Rank kRank>
+std::vector<std::string> gemm_variants(const KernelRequest&, Context& context) {
+  if (context.options.tf32 != (kRank == Rank::last)) return {};
+  return {kGemmTile<kDirection>};
+}
+
+template <ConvDirection kDirection, Rank kRank>
+constexpr KernelDef gemm_kernel(std::string_view name) {
+  return {.name = name,
+          .op = "region",
+          .supports = supports_gemm<kDirection>,
+          .describe = describe_gemm<kDirection>,
+          .prepare = prepare_gemm<kDirection>,
+          .variants = gemm_variants<kDirection, kRank>};
+}
+
+constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
+constexpr std::string_view kGemmInputGrad = "adjoint.conv2d_input_grad_gemm";
+constexpr std::string_view kGemmFilterGrad = "adjoint.conv2d_filter_grad_gemm";
+
 constexpr KernelDef kKernels[] = {
+    gemm_kernel<ConvDirection::forward, Rank::first>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::first>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::first>(kGemmFilterGrad),
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
     cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
@@ -242,6 +333,9 @@ constexpr KernelDef kKernels[] = {
      .supports = is_thin,
      .describe = describe_thin_conv_filter_grad,
      .prepare = prepare_thin_conv_filter_grad},
+    gemm_kernel<ConvDirection::forward, Rank::last>(kGemm),
+    gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad),
+    gemm_kernel<ConvDirection::filter_grad, Rank::last>(kGemmFilterGrad),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,

@@ -1,7 +1,9 @@
 // conv2d's kernels and its gradients' against plain loops in double.
 #include "ops/conv.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ops/region.h"
 #include "runtime/cuda/filter_layout.h"
@@ -179,6 +181,36 @@ std::vector<Case> thin_cases() {
   };
 }
 
+// Whole quads of channels, which the products of tiles take, and images enough for the input's
+// gradient: sizes around those of the tiles.
+std::vector<Case> cases_in_quads() {
+  const auto same = Padding::same;
+  return {
+      {"one pixel", {32, 1, 1, 4}, {1, 1, 4, 4}},
+      {"one image", {1, 3, 4, 8}, {2, 2, 8, 12}},
+      {"pointwise", {33, 2, 3, 8}, {1, 1, 8, 12}},
+      {"second layer", {32, 6, 7, 24}, {5, 5, 24, 48}},
+      {"a row and a column too many", {65, 2, 2, 28}, {2, 2, 28, 52}},
+      {"half a step of channels", {32, 3, 4, 60}, {2, 3, 60, 4}},
+      {"same", {32, 5, 6, 4}, {3, 3, 4, 8}, {.padding = same}},
+      {"same, even filter, stride",
+       {2, 9, 8, 4},
+       {4, 2, 4, 12},
+       {.stride = {2, 3}, .padding = same}},
+      {"dilation", {32, 7, 8, 4}, {3, 3, 4, 4}, {.dilation = {2, 3}}},
+      {"dilation, stride, same",
+       {2, 9, 10, 12},
+       {3, 3, 12, 8},
+       {.stride = {2, 2}, .dilation = {2, 3}, .padding = same}},
+      {"dilation, uneven pads",
+       {32, 5, 6, 4},
+       {3, 2, 4, 8},
+       {.dilation = {2, 3}, .padding = Padding::explicit_, .pads = {2, 0, 1, 4}}},
+      {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 8}, padded({3, 3, 4, 4})},
+      {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
+  };
+}
+
 class Conv : public testing::Test {
  protected:
 #ifdef ADJOINT_FAKE_CUDA
@@ -193,6 +225,11 @@ TEST_F(Conv, AgreesWithPlainLoops) {
     check(tester, c, DType::f32, 3e-6);
     check(tester, c, DType::f64, 1e-14);
   }
+}
+
+TEST_F(Conv, ProductsOfTilesAgreeWithPlainLoops) {
+  LibraryTester tester;
+  for (const Case& c : cases_in_quads()) check(tester, c, DType::f32, 6e-6);  // longer sums
 }
 
 TEST_F(Conv, AddsInFloatWhatIsStoredIn16Bits) {
@@ -227,15 +264,24 @@ Value some_conv(Block& block, Dims pads, DType accumulate = DType::f32) {
                 block.argument("filter", {DType::f32, {3, 3, 3, 4}}), attributes);
 }
 
+Value quad_conv(Block& block, DType dtype, int64_t x_channels, int64_t groups = 1) {
+  return turned(conv2d(block.argument("x", {dtype, {2, 6, 6, x_channels}}),
+                       block.argument("filter", {dtype, {3, 3, x_channels / groups, 8}}),
+                       {.groups = groups}));
+}
+
+std::vector<std::string_view> names(Value result) {
+  std::vector<std::string_view> found;
+  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
+  return found;
+}
+
+const KernelDef& kernel_named(std::string_view name) {
+  return *std::ranges::find(conv_kernels(), name, &KernelDef::name);
+}
+
 TEST_F(Conv, CudnnTakesWhatIsLaidOutForIt) {
   Block block("test");
-  auto names = [](Value result) {
-    std::vector<std::string_view> found;
-    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
-      found.push_back(kernel->name);
-    }
-    return found;
-  };
   const Value y = some_conv(block, {1, 1, 1, 1});
   EXPECT_THAT(names(y), testing::ElementsAre("adjoint.conv2d"));
   EXPECT_THAT(names(turned(y)), testing::ElementsAre("cudnn.conv2d"));
@@ -261,7 +307,10 @@ std::vector<std::string_view> kernels_of(const Case& c, DType dtype = DType::bf1
 TEST_F(Conv, ThinOnesStayOutsideOfRegions) {
   const auto thin = testing::ElementsAre("adjoint.conv2d_thin", "adjoint.conv2d_filter_grad_thin",
                                          "none", "none");
-  for (const Case& c : thin_cases()) EXPECT_THAT(kernels_of(c), thin) << c.name;
+  for (const Case& c : thin_cases()) {
+    EXPECT_THAT(kernels_of(c), thin) << c.name;
+    EXPECT_THAT(kernels_of(c, DType::f32), thin) << c.name;
+  }
   const auto other = testing::ElementsAre("adjoint.conv2d", "adjoint.conv2d_filter_grad",
                                           "cudnn.conv2d", "cudnn.conv2d_filter_grad");
   const std::vector<Case> others = {
@@ -279,14 +328,80 @@ TEST_F(Conv, ThinOnesStayOutsideOfRegions) {
   EXPECT_EQ(kernels_of(thin_cases()[0], DType::f64)[0], "adjoint.conv2d");
 }
 
+TEST_F(Conv, ProductsOfTilesTakeWholeQuadsOfFloats) {
+  const std::string_view ours = "adjoint.conv2d_gemm", cudnn = "cudnn.conv2d";
+  Block block("test");
+  EXPECT_THAT(names(quad_conv(block, DType::f32, 4)), testing::ElementsAre(ours, cudnn, ours));
+  Block thin("thin"), grouped("grouped"), narrow("narrow");
+  EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 4)), testing::ElementsAre(cudnn));
+}
+
+// A step of k that goes beyond a pixel's channels does not read the next pixel's.
+TEST_F(Conv, ProductsOfTilesKeepANaNInItsPixel) {
+  constexpr int kBad = 5;
+  LibraryTester tester;
+  Block block("test");
+  const Value x = block.argument("x", {DType::f32, {32, 1, 2, 4}});
+  const Value filter = block.argument("filter", {DType::f32, {1, 1, 4, 4}});
+  Values values = random_values(x.type(), 1);
+  values[4 * kBad] = std::numeric_limits<double>::quiet_NaN();
+  const std::pair<Value, const char*> cases[] = {
+      {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
+      {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+  for (const auto& [result, kernel] : cases) {
+    const Values got =
+        tester.run(kernel_named(kernel), result, {values, random_values(filter.type(), 2)});
+    for (size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(std::isnan(got[i]), i / 4 == kBad) << kernel << " " << i;
+    }
+  }
+}
+
+// Strides of 1, and half a tile of images.
+TEST_F(Conv, ProductsOfTilesOfTheInputsGradient) {
+  auto names_for = [](int64_t images, int64_t stride) {
+    Block block("test");
+    const Value dy = block.argument("dy", {DType::f32, {images, 3, 3, 4}});
+    const Value filter = block.argument("filter", {DType::f32, {2, 2, 4, 4}});
+    const int64_t size = stride == 1 ? 4 : 6;
+    return names(turned(
+        conv2d_input_grad(dy, filter, {images, size, size, 4}, {.stride = {stride, stride}})));
+  };
+  const std::string_view ours = "adjoint.conv2d_input_grad_gemm", cudnn = "cudnn.conv2d_input_grad";
+  EXPECT_THAT(names_for(32, 1), testing::ElementsAre(ours, cudnn, ours));
+  EXPECT_THAT(names_for(31, 1), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names_for(32, 2), testing::ElementsAre(cudnn));
+}
+
+// Before cuDNN's, and with TF32 behind them.
+TEST_F(Conv, ProductsOfTilesHaveOneRank) {
+  Block block("test");
+  const Value y = quad_conv(block, DType::f32, 4);
+  auto ranks = [&](bool tf32) {
+    LibraryTester tester({.tf32 = tf32});
+    std::vector<size_t> counts;
+    for (const KernelDef* kernel : kernels_for(conv_kernels(), y)) {
+      if (kernel->name == "cudnn.conv2d") continue;
+      counts.push_back(kernel->variants(request_of(y), tester.context()).size());
+    }
+    return counts;
+  };
+  EXPECT_THAT(ranks(false), testing::ElementsAre(1, 0));
+  EXPECT_THAT(ranks(true), testing::ElementsAre(0, 1));
+}
+
 TEST_F(Conv, RefusesAnUnknownVariant) {
   LibraryTester tester;
   Block block("test");
-  KernelRequest request = request_of(turned(some_conv(block, {1, 1, 1, 1})));
-  request.variant = "77";
-  EXPECT_THROW(conv_kernels()[0].prepare(request, tester.context()), PlanError);
-  request.variant = "x";
-  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+  KernelRequest request = request_of(quad_conv(block, DType::f32, 4));
+  for (const char* name : {"adjoint.conv2d_gemm", "cudnn.conv2d"}) {
+    request.variant = "77";
+    EXPECT_THROW(kernel_named(name).prepare(request, tester.context()), PlanError);
+    request.variant = "x";
+    EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  }
 }
 
 #ifdef ADJOINT_FAKE_CUDA
@@ -306,8 +421,8 @@ TEST_F(Conv, HasNoVariantWhereCudnnRefuses) {
   LibraryTester tester;
   Block block("test");
   const KernelRequest request = request_of(turned(some_conv(block, {3, 3, 3, 3})));
-  EXPECT_THAT(conv_kernels()[0].variants(request, tester.context()), testing::IsEmpty());
-  EXPECT_THROW(conv_kernels()[0].describe(request, tester.context()), PlanError);
+  EXPECT_THAT(kernel_named("cudnn.conv2d").variants(request, tester.context()), testing::IsEmpty());
+  EXPECT_THROW(kernel_named("cudnn.conv2d").describe(request, tester.context()), PlanError);
 }
 
 TEST_F(Conv, RoundsFactorsOnDemandOnly) {
@@ -315,8 +430,9 @@ TEST_F(Conv, RoundsFactorsOnDemandOnly) {
   const Value y = turned(conv2d(block.argument("x", {DType::f32, {1, 1, 1, 1}}),
                                 block.argument("filter", {DType::f32, {1, 1, 1, 1}})));
   const double fine = 1 + std::ldexp(1, -20);  // needs more than TF32's 10 bits
-  EXPECT_EQ(LibraryTester().run(conv_kernels()[0], y, {{fine}, {1}})[0], fine);
-  EXPECT_EQ(LibraryTester({.tf32 = true}).run(conv_kernels()[0], y, {{fine}, {1}})[0], 1);
+  EXPECT_EQ(LibraryTester().run(kernel_named("cudnn.conv2d"), y, {{fine}, {1}})[0], fine);
+  EXPECT_EQ(LibraryTester({.tf32 = true}).run(kernel_named("cudnn.conv2d"), y, {{fine}, {1}})[0],
+            1);
 }
 #endif
 
