@@ -192,7 +192,7 @@ std::vector<Case> cases_in_quads() {
       {"second layer", {32, 6, 7, 24}, {5, 5, 24, 48}},
       {"a row and a column too many", {65, 2, 2, 28}, {2, 2, 28, 52}},
       {"half a step of channels", {32, 3, 4, 60}, {2, 3, 60, 4}},
-      {"same", {32, 5, 6, 4}, {3, 3, 4, 8}, {.padding = same}},
+      {"same", {32, 5, 6, 4}, {3, 3, 4, 12}, {.padding = same}},
       {"same, even filter, stride",
        {2, 9, 8, 4},
        {4, 2, 4, 12},
@@ -206,7 +206,7 @@ std::vector<Case> cases_in_quads() {
        {32, 5, 6, 4},
        {3, 2, 4, 8},
        {.dilation = {2, 3}, .padding = Padding::explicit_, .pads = {2, 0, 1, 4}}},
-      {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 8}, padded({3, 3, 4, 4})},
+      {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 12}, padded({3, 3, 4, 4})},
       {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
   };
 }
@@ -331,11 +331,11 @@ TEST_F(Conv, ThinOnesStayOutsideOfRegions) {
 TEST_F(Conv, ProductsOfTilesTakeWholeQuadsOfFloats) {
   const std::string_view ours = "adjoint.conv2d_gemm", cudnn = "cudnn.conv2d";
   Block block("test");
-  EXPECT_THAT(names(quad_conv(block, DType::f32, 4)), testing::ElementsAre(ours, cudnn, ours));
+  EXPECT_THAT(names(quad_conv(block, DType::f32, 8)), testing::ElementsAre(ours, cudnn, ours));
   Block thin("thin"), grouped("grouped"), narrow("narrow");
   EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
   EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
-  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 4)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 8)), testing::ElementsAre(cudnn));
 }
 
 // A step of k that goes beyond a pixel's channels does not read the next pixel's.
@@ -378,7 +378,7 @@ TEST_F(Conv, ProductsOfTilesOfTheInputsGradient) {
 // Before cuDNN's, and with TF32 behind them.
 TEST_F(Conv, ProductsOfTilesHaveOneRank) {
   Block block("test");
-  const Value y = quad_conv(block, DType::f32, 4);
+  const Value y = quad_conv(block, DType::f32, 8);
   auto ranks = [&](bool tf32) {
     LibraryTester tester({.tf32 = tf32});
     std::vector<size_t> counts;
@@ -395,7 +395,7 @@ TEST_F(Conv, ProductsOfTilesHaveOneRank) {
 TEST_F(Conv, RefusesAnUnknownVariant) {
   LibraryTester tester;
   Block block("test");
-  KernelRequest request = request_of(quad_conv(block, DType::f32, 4));
+  KernelRequest request = request_of(quad_conv(block, DType::f32, 8));
   for (const char* name : {"adjoint.conv2d_gemm", "cudnn.conv2d"}) {
     request.variant = "77";
     EXPECT_THROW(kernel_named(name).prepare(request, tester.context()), PlanError);
