@@ -144,8 +144,8 @@ TEST_F(Autotune, WithoutItNothingIsMeasured) {
 class Competition : public Autotune {
  protected:
   Competition() : quads_(module_.function("quads")) {
-    quads_.result("y", conv2d(quads_.argument("x", {DType::f32, {2, 6, 6, 4}}),
-                              quads_.argument("w", {DType::f32, {3, 3, 4, 8}})));
+    quads_.result("y", conv2d(quads_.argument("x", {DType::f32, {2, 6, 6, 8}}),
+                              quads_.argument("w", {DType::f32, {3, 3, 8, 8}})));
   }
   std::string chosen(const Device& device, const PlanOptions& options = {}) const {
     for (const Launch& launch : make_plan(quads_, {}, device, options).launches) {

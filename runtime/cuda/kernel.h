@@ -15,6 +15,7 @@
 
 #include <cuda_runtime.h>
 
+#include <charconv>
 #include <functional>
 #include <optional>
 #include <span>
@@ -94,11 +95,19 @@ struct KernelDef {
   // Whether it obeys `guard`: only such kernels are given a variable to write.
   bool guarded = false;
   // The variants among which measuring is to decide ("1" of "cudnn.conv2d#1"), the best guess
-  // first; those of other kernels compete. Null: there is one, which is taken where no kernel before
-  // has any; empty: not now, for the library refuses the request or the kernel's place is elsewhere
-  // in the table. A request says which in `variant`; none is the first.
+  // first; those of other kernels compete. Null: there is one, which is taken where no kernel
+  // before has any; empty: not now, for the library refuses the request or the kernel's place is
+  // elsewhere in the table. A request says which in `variant`; none is the first.
   std::vector<std::string> (*variants)(const KernelRequest&, Context&) = nullptr;
 };
+
+// The number that a request's variant is: none where it names none, -1 where that is no number.
+inline std::optional<int> variant_number(const KernelRequest& request) {
+  if (request.variant.empty()) return {};
+  int number = -1;
+  std::from_chars(request.variant.data(), request.variant.data() + request.variant.size(), number);
+  return number;
+}
 
 using KernelTable = adjoint::KernelTable<KernelDef>;
 

@@ -387,11 +387,15 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
       2 * sizeof(double) * problem->d.batch * problem->d.rows * problem->d.columns;
   const bool splits = problem->depth() >= 32 && parts <= own->workspace &&
                       (own->schemes & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) != 0;
-  Algorithm algorithm{.problem = problem->digest(), .workspace = splits ? parts : 0};
-  std::memcpy(algorithm.alignment, own->alignment, sizeof(own->alignment));
-  results[0] = {.workspaceSize = algorithm.workspace, .state = CUBLAS_STATUS_SUCCESS};
-  put(&results[0].algo, algorithm);
-  *count = 1;
+  *count = 0;
+  for (const uint64_t workspace : {parts, uint64_t{0}}) {
+    if ((workspace != 0 && !splits) || *count == wanted) continue;
+    Algorithm algorithm{.problem = problem->digest(), .workspace = workspace};
+    std::memcpy(algorithm.alignment, own->alignment, sizeof(own->alignment));
+    cublasLtMatmulHeuristicResult_t& result = results[(*count)++];
+    result = {.workspaceSize = workspace, .state = CUBLAS_STATUS_SUCCESS};
+    put(&result.algo, algorithm);
+  }
   return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/cuda/api/cublaslt.h"
 
+#include <array>
+#include <span>
 #include <string>
 
 #include "graph/error.h"
@@ -113,7 +115,7 @@ CublasLt::~CublasLt() {
 // cuBLASLt's matrices have their columns one after another, so that it takes each of ours for its
 // transpose. It is asked for d^T = b^T a^T: b is its first operand, and its epilogue's bias, along
 // its columns, is along our rows.
-MatmulPlan CublasLt::plan(const MatmulShape& shape, size_t workspace_limit) const {
+std::vector<MatmulPlan> CublasLt::plans(const MatmulShape& shape, size_t workspace_limit) const {
   MatmulPlan plan = {};
   plan.precision = shape.precision;
   plan.has_bias = shape.epilogue == Epilogue::bias || shape.epilogue == Epilogue::bias_relu;
@@ -138,17 +140,29 @@ MatmulPlan CublasLt::plan(const MatmulShape& shape, size_t workspace_limit) cons
   plan.result = layout(shape, shape.m, shape.n, shape.d_stride);
 
   cublasLtMatmulPreferenceOpaque_t wanted = preference(shape, workspace_limit);
-  cublasLtMatmulHeuristicResult_t found = {};
+  std::array<cublasLtMatmulHeuristicResult_t, kMostPlans> found = {};
   int count = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_, &plan.operation, &plan.first, &plan.second,
-                                     &plan.result, &plan.result, &wanted, 1, &found, &count);
-  check(status, "cublasLtMatmulAlgoGetHeuristic", to_text(shape));
-  check(count == 0 ? CUBLAS_STATUS_NOT_SUPPORTED : found.state, "cublasLtMatmulAlgoGetHeuristic",
-        to_text(shape));
-  plan.algorithm = found.algo;
-  plan.workspace_bytes = found.workspaceSize;
-  return plan;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      handle_, &plan.operation, &plan.first, &plan.second, &plan.result, &plan.result, &wanted,
+      kMostPlans, found.data(), &count);
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED) {
+    check(status, "cublasLtMatmulAlgoGetHeuristic", to_text(shape));
+  }
+  std::vector<MatmulPlan> plans;
+  for (const auto& result : std::span(found).first(count)) {
+    if (result.state != CUBLAS_STATUS_SUCCESS) continue;
+    plan.algorithm = result.algo;
+    plan.workspace_bytes = result.workspaceSize;
+    plans.push_back(plan);
+  }
+  return plans;
+}
+
+MatmulPlan CublasLt::plan(const MatmulShape& shape, size_t workspace_limit) const {
+  const std::vector<MatmulPlan> all = plans(shape, workspace_limit);
+  if (all.empty())
+    check(CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic", to_text(shape));
+  return all.front();
 }
 
 void CublasLt::matmul(const MatmulPlan& plan, const MatmulBuffers& buffers,

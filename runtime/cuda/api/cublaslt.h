@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "graph/dtype.h"
 #include "runtime/cuda/api/precision.h"
@@ -45,7 +46,7 @@ struct MatmulShape {
   size_t alignment = 64;  // of all operands, in bytes
 };
 
-// A shape with the algorithm for it, as cuBLASLt describes it: plain data.
+// A shape with an algorithm for it, as cuBLASLt describes it: plain data.
 struct MatmulPlan {
   cublasLtMatmulDescOpaque_t operation;
   cublasLtMatrixLayoutOpaque_t first;  // cuBLASLt's own operands, see cublaslt.cc
@@ -78,7 +79,13 @@ class CublasLt {
   }
   ~CublasLt();
 
-  // Throws DeviceError, too, where no algorithm fits the shape and the limit.
+  static constexpr int kMostPlans = 8;
+
+  // Plans with different algorithms, the best by cuBLASLt's heuristics first; none where no
+  // algorithm fits the shape and the limit.
+  std::vector<MatmulPlan> plans(const MatmulShape& shape,
+                                size_t workspace_limit = kWorkspaceLimit) const;
+  // The first of them. Throws DeviceError, too, where there is none.
   MatmulPlan plan(const MatmulShape& shape, size_t workspace_limit = kWorkspaceLimit) const;
   void matmul(const MatmulPlan& plan, const MatmulBuffers& buffers, cudaStream_t stream) const;
 

@@ -8,6 +8,7 @@
 
 #include "graph/block.h"
 #include "ops/elementwise.h"
+#include "ops/random.h"
 #include "ops/reduce.h"
 #include "runtime/plan.h"
 
@@ -38,6 +39,12 @@ TEST_F(GenerateTest, ElementsComeBySixteenBytes) {
   EXPECT_EQ(loaded_at_once(exp(argument(DType::bf16, {3, 8}))), 8);
   EXPECT_EQ(loaded_at_once(exp(argument(DType::f32, {3, 7}))), 1);
   EXPECT_EQ(loaded_at_once(exp(argument(DType::f32, {3, 2, 3}))), 2);  // one axis of 18
+}
+
+TEST_F(GenerateTest, PermutedIndicesHaveAThreadEach) {
+  const Value key = argument(DType::i64, {}), index = argument(DType::i64, {8});
+  EXPECT_EQ(loaded_at_once(neg(index)), 2);
+  EXPECT_EQ(loaded_at_once(permute_index(key, index, 100)), 1);
 }
 
 TEST_F(GenerateTest, ReductionsReadBySixteenBytes) {

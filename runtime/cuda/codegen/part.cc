@@ -9,10 +9,6 @@
 namespace adjoint::cuda {
 namespace {
 
-// Up to so many, a thread has one element: what takes time is how long it computes, not how much is
-// moved.
-constexpr int64_t kFewElements = 1 << 14;
-
 size_t accumulator_bytes(const std::string& kind, DType dtype) {
   const size_t value = std::max<size_t>(size_of(dtype), is_float(dtype) ? 4 : 1);
   if (kind == "Prod") return is_float(dtype) ? 8 : value;
@@ -182,7 +178,7 @@ int PartWriter::pack_size(int64_t extent) const {
   for (const PointWriter::Load& load : point_.loads()) {
     if (packs(load.affine, 1)) largest = std::max(largest, size_of(load.dtype));
   }
-  if (largest == 0) return 1;
+  if (largest == 0 || point_.takes_long()) return 1;
   auto fits = [&](int size) {
     return extent % size == 0 &&
            std::all_of(stores_.begin(), stores_.end(),
@@ -273,8 +269,7 @@ void PartWriter::write_elements(int pack, const std::function<std::string(size_t
 
 void PartWriter::write_elementwise() {
   packed_ = space_.kept().size() - 1;  // of a scalar: none
-  const bool few = space_.kept_count() <= kFewElements;
-  const int pack = few ? 1 : pack_size(space_.kept().back());
+  const int pack = space_.kept().empty() ? 1 : pack_size(space_.kept().back());
   const int64_t groups = space_.kept_count() / pack;
   blocks_ = (groups + kThreads - 1) / kThreads;
   const std::string type = index_type();

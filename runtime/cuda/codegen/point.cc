@@ -275,6 +275,7 @@ std::string PointWriter::dynamic_slice(const Node& node, const PointMap& map) {
 }
 
 std::string PointWriter::permute_index(const Node& node, const PointMap& map) {
+  takes_long_ = true;
   const std::string n = integer_text(node.attributes.get<PermuteIndexAttributes>().n.value());
   const std::string key = value(node.operands[0], {});
   const std::string index = define(

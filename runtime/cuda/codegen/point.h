@@ -57,6 +57,8 @@ class PointWriter {
   const std::vector<std::string>& lines() const { return lines_; }
   // Inputs that are read otherwise than by `loads`.
   const std::vector<int>& free_reads() const { return free_reads_; }
+  // Whether an element takes longer to compute than several to move.
+  bool takes_long() const { return takes_long_; }
   int operations() const { return static_cast<int>(lines_.size()); }
 
  private:
@@ -88,6 +90,7 @@ class PointWriter {
   std::vector<Load> loads_;
   std::vector<std::string> lines_;
   std::vector<int> free_reads_;
+  bool takes_long_ = false;
 };
 
 }  // namespace adjoint::cuda

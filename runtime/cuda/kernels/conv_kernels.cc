@@ -5,7 +5,6 @@
 // of tiles compete with it. What is thin stays outside of regions, since the kernels for it are
 // faster.
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <memory>
 
@@ -132,15 +131,12 @@ class CudnnConv {
 };
 
 void CudnnConv::choose(const KernelRequest& request) {
-  const std::string_view variant = request.variant;
   auto chosen = algorithms_.begin();
-  if (!variant.empty()) {
-    int number = -1;
-    std::from_chars(variant.data(), variant.data() + variant.size(), number);
-    chosen = std::ranges::find(algorithms_, number, &ConvAlgorithm::number);
+  if (const std::optional<int> number = variant_number(request)) {
+    chosen = std::ranges::find(algorithms_, *number, &ConvAlgorithm::number);
   }
   if (chosen == algorithms_.end()) {
-    throw PlanError("cuDNN offers no algorithm " + std::string(variant) + " for " +
+    throw PlanError("cuDNN offers no algorithm " + std::string(request.variant) + " for " +
                     std::string(convolution_in(request).node.op->name));
   }
   algorithm_ = *chosen;

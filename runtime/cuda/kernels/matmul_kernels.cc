@@ -1,7 +1,10 @@
 // Kernels of matmul, alone and with a bias: the region of matmul_bias.h.
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "graph/error.h"
 #include "ops/linalg.h"
 #include "runtime/cuda/api/cublaslt.h"
 #include "runtime/cuda/kernel.h"
@@ -9,6 +12,7 @@
 #include "runtime/cuda/kernels/matmul_products.h"
 #include "runtime/cuda/matmul_bias.h"
 #include "runtime/patterns.h"
+#include "runtime/plan.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -66,10 +70,21 @@ bool supports_cublaslt(const KernelRequest& request) {
 }
 
 // A bias is the last operand of a region's request.
-MatmulPlan plan_for(const KernelRequest& request, const Products& products, Context& context) {
+std::vector<MatmulPlan> plans_for(const KernelRequest& request, const Products& products,
+                                  Context& context) {
   const Epilogue epilogue = request.inputs.size() > 2 ? Epilogue::bias : Epilogue::none;
-  return context.cublaslt.plan(
+  return context.cublaslt.plans(
       shape_of(products, request.outputs[0].dtype, epilogue, context.options));
+}
+
+MatmulPlan plan_for(const KernelRequest& request, const Products& products, Context& context) {
+  const std::vector<MatmulPlan> plans = plans_for(request, products, context);
+  const int number = variant_number(request).value_or(0);
+  if (number < 0 || number >= static_cast<int>(plans.size())) {
+    throw PlanError("cuBLASLt offers no algorithm " + std::string(request.variant) + " for " +
+                    request_key(request));
+  }
+  return plans[number];
 }
 
 KernelFacts describe_products(const KernelRequest& request, const Products& products,
@@ -105,11 +120,24 @@ PreparedKernel prepare_products(const KernelRequest& request, Products products,
   };
 }
 
+// Of nothing to multiply, one that fills.
+std::vector<std::string> products_variants(const KernelRequest& request, const Products& products,
+                                           Context& context) {
+  const size_t count = has_products(products) ? plans_for(request, products, context).size() : 1;
+  std::vector<std::string> variants;
+  for (size_t i = 0; i < count; ++i) variants.push_back(std::to_string(i));
+  return variants;
+}
+
 KernelFacts describe_cublaslt(const KernelRequest& request, Context& context) {
   return describe_products(request, products_of(request), context);
 }
 PreparedKernel prepare_cublaslt(const KernelRequest& request, Context& context) {
   return prepare_products(request, products_of(request), context);
+}
+
+std::vector<std::string> cublaslt_variants(const KernelRequest& request, Context& context) {
+  return products_variants(request, products_of(request), context);
 }
 
 // The product in a region with a bias, as a request of its own.
@@ -137,17 +165,23 @@ PreparedKernel prepare_bias(const KernelRequest& request, Context& context) {
   return prepare_products(request, products_of(product_in(request)), context);
 }
 
+std::vector<std::string> bias_variants(const KernelRequest& request, Context& context) {
+  return products_variants(request, products_of(product_in(request)), context);
+}
+
 constexpr KernelDef kKernels[] = {
     {.name = "cublaslt.matmul",
      .op = "matmul",
      .supports = supports_cublaslt,
      .describe = describe_cublaslt,
-     .prepare = prepare_cublaslt},
+     .prepare = prepare_cublaslt,
+     .variants = cublaslt_variants},
     {.name = "cublaslt.matmul_bias",
      .op = "region",
      .supports = supports_bias,
      .describe = describe_bias,
-     .prepare = prepare_bias},
+     .prepare = prepare_bias,
+     .variants = bias_variants},
     {.name = "adjoint.matmul",
      .op = "matmul",
      .describe = describe_direct_matmul,
