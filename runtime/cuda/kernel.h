@@ -94,9 +94,9 @@ struct KernelDef {
   // Whether it obeys `guard`: only such kernels are given a variable to write.
   bool guarded = false;
   // The variants among which measuring is to decide ("1" of "cudnn.conv2d#1"), the best guess
-  // first; those of other kernels compete. Null: there is one, which is taken where no kernel before
-  // has any; empty: not now, for the library refuses the request or the kernel's place is elsewhere
-  // in the table. A request says which in `variant`; none is the first.
+  // first; those of other kernels compete. Null: there is one, which is taken where no kernel
+  // before has any; empty: not now, for the library refuses the request or the kernel's place is
+  // elsewhere in the table. A request says which in `variant`; none is the first.
   std::vector<std::string> (*variants)(const KernelRequest&, Context&) = nullptr;
 };
 
