@@ -15,7 +15,7 @@ namespace adjoint::cuda {
 namespace {
 
 constexpr int kRuns = 5;   // timed ones
-constexpr int kCalls = 8;  // in each of them
+constexpr int kCalls = 4;  // in each of them
 
 // Memory of the request's inputs and outputs. Zeros: what a convolution costs does not depend on
 // the values.

@@ -56,9 +56,7 @@ void for_products(const Case& c, const Dims& y, Visit visit) {
 void expect_all_near(LibraryTester& tester, Value result, const std::vector<Values>& inputs,
                      const Values& want, const Values& size, double tolerance) {
   for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
-    std::vector<std::string> variants = {""};
-    if (kernel->variants) variants = kernel->variants(request_of(result), tester.context());
-    for (const std::string& variant : variants) {
+    for (const std::string& variant : tester.variants(*kernel, result)) {
       SCOPED_TRACE(std::string(kernel->name) + "#" + variant);
       const Values got = tester.run(*kernel, result, inputs, variant);
       ASSERT_EQ(got.size(), want.size());

@@ -104,6 +104,12 @@ class LibraryTester {
     return values;
   }
 
+  // What the kernel may be told to take, or the one that needs no name.
+  std::vector<std::string> variants(const KernelDef& kernel, Value result) {
+    if (kernel.variants == nullptr) return {""};
+    return kernel.variants(request_of(result), context_);
+  }
+
   // The kernel's output, captured and replayed as in a step.
   std::vector<double> run(const KernelDef& kernel, Value result,
                           const std::vector<std::vector<double>>& inputs,

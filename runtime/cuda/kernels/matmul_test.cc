@@ -73,11 +73,14 @@ class Matmul : public testing::Test {
     const auto kernels = kernels_for(matmul_kernels(), y);
     EXPECT_EQ(kernels.size(), kernel_count);
     for (const KernelDef* kernel : kernels) {
-      SCOPED_TRACE(to_text(a.type()) + " x " + to_text(b.type()) + " " + std::string(kernel->name));
-      const std::vector<double> got = tester.run(*kernel, y, {va, vb});
-      ASSERT_EQ(got.size(), want.size());
-      for (size_t i = 0; i < got.size(); ++i) {
-        ASSERT_NEAR(got[i], want[i], tolerance * (1 + std::abs(want[i]))) << i;
+      for (const std::string& variant : tester.variants(*kernel, y)) {
+        SCOPED_TRACE(to_text(a.type()) + " x " + to_text(b.type()) + " " +
+                     std::string(kernel->name) + "#" + variant);
+        const std::vector<double> got = tester.run(*kernel, y, {va, vb}, variant);
+        ASSERT_EQ(got.size(), want.size());
+        for (size_t i = 0; i < got.size(); ++i) {
+          ASSERT_NEAR(got[i], want[i], tolerance * (1 + std::abs(want[i]))) << i;
+        }
       }
     }
   }
@@ -170,6 +173,31 @@ TEST_F(Matmul, AddsABias) {
     }
   }
   EXPECT_EQ(taken, 3 * 2 * 34);
+}
+
+TEST_F(Matmul, OffersCublasltsAlgorithms) {
+  LibraryTester tester;
+  Block block("test");
+  const Value y = matmul(block.argument("a", {DType::f32, {16, 512}}),
+                         block.argument("b", {DType::f32, {512, 16}}));
+  const KernelDef& kernel = *kernels_for(matmul_kernels(), y)[0];
+  const std::vector<std::string> variants = tester.variants(kernel, y);
+  ASSERT_GE(variants.size(), 2u);
+  EXPECT_EQ(variants[1], "1");
+  KernelRequest request = request_of(y);
+  for (const std::string& unknown : {std::to_string(variants.size()), std::string("x")}) {
+    request.variant = unknown;
+    EXPECT_THROW(kernel.describe(request, tester.context()), PlanError);
+  }
+#ifdef ADJOINT_FAKE_CUDA
+  // The double's two: one splits the sum, which takes room.
+  std::vector<size_t> room;
+  for (const std::string& variant : variants) {
+    request.variant = variant;
+    room.push_back(kernel.describe(request, tester.context()).workspace_bytes);
+  }
+  EXPECT_THAT(room, testing::ElementsAre(testing::Gt(0u), 0u));
+#endif
 }
 
 TEST_F(Matmul, RoundsFactorsOnDemandOnly) {
