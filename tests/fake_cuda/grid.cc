@@ -75,6 +75,7 @@ class GridRunner {
   // For device code.
   void wait(Wait what);
   uint64_t exchange(unsigned mask, uint64_t value, int source);
+  void gather(unsigned mask, uint64_t value, uint64_t (&values)[warpSize]);
   unsigned ballot(unsigned mask, bool predicate);
   int lane() const { return static_cast<int>(current_ % warpSize); }
   void check_shared(const void* data, int index, int count, size_t element_size);
@@ -201,6 +202,11 @@ uint64_t GridRunner::exchange(unsigned mask, uint64_t value, int source) {
   return ~uint64_t{0};
 }
 
+void GridRunner::gather(unsigned mask, uint64_t value, uint64_t (&values)[warpSize]) {
+  if (meet(mask, value) != mask) find("a lane takes no part in what its warp computes");
+  std::ranges::copy(warp(), values);
+}
+
 unsigned GridRunner::ballot(unsigned mask, bool predicate) {
   const unsigned met = meet(mask, predicate);
   unsigned result = 0;
@@ -324,6 +330,10 @@ void check_shared_index(const void* data, int index, int count, size_t element_s
 
 uint64_t exchange(unsigned mask, uint64_t value, int source) {
   return runner->exchange(mask, value, source);
+}
+
+void gather(unsigned mask, uint64_t value, uint64_t (&values)[warpSize]) {
+  runner->gather(mask, value, values);
 }
 
 unsigned ballot(unsigned mask, bool predicate) { return runner->ballot(mask, predicate); }

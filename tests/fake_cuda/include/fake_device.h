@@ -75,6 +75,8 @@ void check_shared_index(const void* data, int index, int count, size_t element_s
 // Waits until the lanes in `mask` have come here; the value that the lane `source` (of the warp)
 // brought, or all ones where it brought none.
 uint64_t exchange(unsigned mask, uint64_t value, int source);
+// Waits in the same way; what every lane of the warp brought. All in `mask` have to.
+void gather(unsigned mask, uint64_t value, uint64_t (&values)[warpSize]);
 // Waits in the same way; the lanes of `mask` whose predicate holds.
 unsigned ballot(unsigned mask, bool predicate);
 int lane();  // of the running thread in its warp
