@@ -55,13 +55,13 @@ struct TensorProduct {
         b[j][half] = Columns::word(columns, 8 * j + lane_row, half);
       }
     }
+    uint32_t a[kRowTiles][4];
     for (int i = 0; i < kRowTiles; ++i) {
-      uint32_t a[4];
       for (int w = 0; w < 4; ++w) {
-        a[w] = Rows::word(rows, 16 * i + w % 2 * 8 + lane_row, w / 2);
+        a[i][w] = Rows::word(rows, 16 * i + w % 2 * 8 + lane_row, w / 2);
       }
-      for (int j = 0; j < kColumnTiles; ++j) mma<T>(sums[i][j], a, b[j]);
     }
+    mma<T>(sums, a, b);
   }
 
   __device__ static Vector vector(const Sums& sums, int v) {

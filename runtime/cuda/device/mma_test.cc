@@ -19,9 +19,10 @@ void store(double value, Bf16& to) { to = to_bf16(static_cast<float>(value)); }
 template <typename T>
 class Mma : public testing::Test {
  protected:
-  static constexpr int kDepth = 32 / sizeof(T);  // of k
-  std::vector<double> a = std::vector<double>(16 * kDepth), b = std::vector<double>(8 * kDepth);
-  std::vector<double> sums = std::vector<double>(16 * 8);
+  static constexpr int kDepth = 32 / sizeof(T), kRows = 32, kColumns = 24;
+  std::vector<double> a = std::vector<double>(kRows * kDepth),
+                      b = std::vector<double>(kColumns * kDepth);
+  std::vector<double> sums = std::vector<double>(kRows * kColumns);
 
   std::vector<double> product() const {
     const Stream stream;
@@ -35,7 +36,7 @@ class Mma : public testing::Test {
     return {result.begin(), result.end()};
   }
   double expected(int row, int column) const {
-    double sum = sums[row * 8 + column];
+    double sum = sums[row * kColumns + column];
     for (int k = 0; k < kDepth; ++k) sum += a[row * kDepth + k] * b[column * kDepth + k];
     return sum;
   }
@@ -54,7 +55,6 @@ class Mma : public testing::Test {
 using Elements = testing::Types<float, Bf16>;
 TYPED_TEST_SUITE(Mma, Elements);
 
-// Each element meets each place once: whichever two were swapped, a sum would differ.
 TYPED_TEST(Mma, ProductsOfSmallIntegersAreExact) {
   std::mt19937 generator(1);
   std::uniform_int_distribution<int> integers(-128, 128);
@@ -62,19 +62,25 @@ TYPED_TEST(Mma, ProductsOfSmallIntegersAreExact) {
   for (double& value : this->b) value = integers(generator);
   for (size_t i = 0; i < this->sums.size(); ++i) this->sums[i] = 1000.0 * static_cast<double>(i);
   const std::vector<double> got = this->product();
-  for (int i = 0; i < 16 * 8; ++i) EXPECT_EQ(got[i], this->expected(i / 8, i % 8)) << i;
+  for (int i = 0; i < TestFixture::kRows * TestFixture::kColumns; ++i) {
+    EXPECT_EQ(got[i], this->expected(i / TestFixture::kColumns, i % TestFixture::kColumns)) << i;
+  }
 }
 
 TYPED_TEST(Mma, PairsOfPlacesMeet) {
   for (int k = 0; k < TestFixture::kDepth; ++k) {
     this->a.assign(this->a.size(), 0);
     this->b.assign(this->b.size(), 0);
-    for (int row = 0; row < 16; ++row) this->a[row * TestFixture::kDepth + k] = row + 1;
-    for (int column = 0; column < 8; ++column) {
-      this->b[column * TestFixture::kDepth + k] = 16 * column + 1;
+    for (int row = 0; row < TestFixture::kRows; ++row) {
+      this->a[row * TestFixture::kDepth + k] = row + 1;
+    }
+    for (int column = 0; column < TestFixture::kColumns; ++column) {
+      this->b[column * TestFixture::kDepth + k] = 8 * column + 1;
     }
     const std::vector<double> got = this->product();
-    for (int i = 0; i < 16 * 8; ++i) EXPECT_EQ(got[i], (i / 8 + 1) * (16 * (i % 8) + 1)) << k;
+    for (int i = 0; i < TestFixture::kRows * TestFixture::kColumns; ++i) {
+      EXPECT_EQ(got[i], this->expected(i / TestFixture::kColumns, i % TestFixture::kColumns)) << k;
+    }
   }
 }
 
@@ -82,7 +88,9 @@ TYPED_TEST(Mma, ANaNStaysInItsRow) {
   this->b.assign(this->b.size(), 1);
   this->a[5 * TestFixture::kDepth + 3] = std::numeric_limits<double>::quiet_NaN();
   const std::vector<double> got = this->product();
-  for (int i = 0; i < 16 * 8; ++i) EXPECT_EQ(std::isnan(got[i]), i / 8 == 5) << i;
+  for (int i = 0; i < TestFixture::kRows * TestFixture::kColumns; ++i) {
+    EXPECT_EQ(std::isnan(got[i]), i / TestFixture::kColumns == 5) << i;
+  }
 }
 
 using MmaOfFloats = Mma<float>;
@@ -92,9 +100,9 @@ TEST_F(MmaOfFloats, RoundsToTheNearestAndTiesAway) {
                            std::numeric_limits<double>::infinity()};
   const double rounded[] = {1, 1 + ulp, 1 + 2 * ulp, -1 - ulp, values[4]};
   for (int i = 0; i < 5; ++i) a[i * kDepth] = values[i];
-  for (int column = 0; column < 8; ++column) b[column * kDepth] = 1;
+  for (int column = 0; column < kColumns; ++column) b[column * kDepth] = 1;
   const std::vector<double> got = product();
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(got[i * 8], rounded[i]) << values[i];
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(got[i * kColumns], rounded[i]) << values[i];
 }
 
 }  // namespace

@@ -12,13 +12,26 @@ __global__ void product(const T* a, const T* b, float* sums) {
   auto word = [&](const T* matrix, int row, int number) {
     return mma_word(load_pack<kWord>(matrix + (row * kDepth + number * kWord)));
   };
-  const uint32_t rows[4] = {word(a, g, t), word(a, g + 8, t), word(a, g, t + 4),
-                            word(a, g + 8, t + 4)};
-  const uint32_t columns[2] = {word(b, g, t), word(b, g, t + 4)};
-  float own[4];
-  for (int i = 0; i < 4; ++i) own[i] = sums[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
+  uint32_t rows[2][4], columns[3][2];
+  for (int i = 0; i < 2; ++i) {
+    for (int w = 0; w < 4; ++w) rows[i][w] = word(a, 16 * i + g + w % 2 * 8, t + w / 2 * 4);
+  }
+  for (int j = 0; j < 3; ++j) {
+    for (int half = 0; half < 2; ++half) columns[j][half] = word(b, 8 * j + g, t + 4 * half);
+  }
+  float own[2][3][4];
+  auto for_own = [&](auto visit) {
+    for (int i = 0; i < 2; ++i) {
+      for (int j = 0; j < 3; ++j) {
+        for (int k = 0; k < 4; ++k) {
+          visit(own[i][j][k], sums[(16 * i + g + k / 2 * 8) * 24 + 8 * j + 2 * t + k % 2]);
+        }
+      }
+    }
+  };
+  for_own([](float& mine, float sum) { mine = sum; });
   mma<T>(own, rows, columns);
-  for (int i = 0; i < 4; ++i) sums[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = own[i];
+  for_own([](float mine, float& sum) { sum = mine; });
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 namespace adjoint::cuda {
 
-// sums[16,8] += a[16,k] times b[8,k] transposed, where k is 8 for float, 16 for Bf16.
+// sums[32,24] += a[32,k] times b[24,k] transposed, where k is 8 for float, 16 for Bf16.
 void warp_product(const float* a, const float* b, float* sums, cudaStream_t stream);
 void warp_product(const Bf16* a, const Bf16* b, float* sums, cudaStream_t stream);
 

@@ -22,9 +22,12 @@ struct TapCursor {
     row = first_row + tap / columns;
     column = first + tap % columns;
   }
+  // By `step`, past `kTaps` taps at most.
+  template <int kTaps>
   __device__ void advance(int step) {
     channel += step;
-    while (channel >= channels) {
+    for (int i = 0; i < kTaps; ++i) {
+      if (channel < channels) return;
       channel -= channels;
       if (++column < end_column) continue;
       column = first_column;
@@ -101,7 +104,7 @@ struct ForwardCopy {
       begin_copy(&columns[plane * Columns::kPlane + slot + 16 * i],
                  filter + (column_at[i] + filter_step), has_tap);
     }
-    cursor.advance(Tile::kStep);
+    cursor.advance<2>(Tile::kStep);  // a tap has a pack at least
   }
 };
 
@@ -128,6 +131,8 @@ template <typename T>
 using InputTensor =
     GemmTile<TensorProduct<T, TensorSide<T, 64, Order::k_inner>, TensorSide<T, 24, Order::k_outer>>,
              16, 3>;
+static_assert(ForwardTensor<float>::kSharedBytes == ForwardTensor<Bf16>::kSharedBytes &&
+              InputTensor<float>::kSharedBytes == InputTensor<Bf16>::kSharedBytes);
 constexpr int kImages = InputCores::Rows::kSize;  // of a tile
 
 // The taps from `first` up to `end` see pixel `at` of x.
@@ -222,7 +227,7 @@ struct InputCopy {
       begin_copy(&columns[number], filter + (column_at[i] + filter_step),
                  has_column[i] && cursor.channel + number / kFilterPacks < s.o);
     }
-    cursor.advance(Tile::kStep);
+    cursor.advance<1>(Tile::kStep);
   }
 };
 
@@ -247,10 +252,10 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 }
 
 template <typename Tile>
-void launch_forward(const ConvGeometry& g, const ConvGemmCall& call) {
+void launch_forward(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
   using T = typename Tile::Element;
   const int64_t pixels = g.y_size() / g.y_channels;
-  launch("conv_gemm", forward<Tile>,
+  launch(name, forward<Tile>,
          {.grid = dim3(tiles_of(pixels, Tile::Rows::kSize),
                        tiles_of(g.y_channels, Tile::Columns::kSize)),
           .block = dim3(Tile::kThreads),
@@ -260,11 +265,11 @@ void launch_forward(const ConvGeometry& g, const ConvGemmCall& call) {
 }
 
 template <typename Tile>
-void launch_input_grad(const ConvGeometry& g, const ConvGemmCall& call) {
+void launch_input_grad(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
   using T = typename Tile::Element;
   static_assert(Tile::Rows::kSize == kImages);
   const int64_t pixels = g.axes[0].x * g.axes[1].x;
-  launch("conv_gemm_input_grad", input_grad<Tile>,
+  launch(name, input_grad<Tile>,
          {.grid = dim3(tiles_of(g.batch, kImages) * tiles_of(g.x_channels, Tile::Columns::kSize) *
                        pixels),
           .block = dim3(Tile::kThreads),
@@ -290,16 +295,34 @@ bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math) {
          g.batch >= kImages / 2;
 }
 
+size_t conv_gemm_shared_bytes(ConvGemmMath math) {
+  return math == ConvGemmMath::cores ? ForwardCores::kSharedBytes
+                                     : ForwardTensor<Bf16>::kSharedBytes;
+}
+size_t conv_gemm_input_grad_shared_bytes(ConvGemmMath math) {
+  return math == ConvGemmMath::cores ? InputCores::kSharedBytes : InputTensor<Bf16>::kSharedBytes;
+}
+
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
-  if (math == ConvGemmMath::cores) return launch_forward<ForwardCores>(g, call);
-  if (math == ConvGemmMath::tf32) return launch_forward<ForwardTensor<float>>(g, call);
-  launch_forward<ForwardTensor<Bf16>>(g, call);
+  switch (math) {
+    case ConvGemmMath::cores:
+      return launch_forward<ForwardCores>("conv_gemm", g, call);
+    case ConvGemmMath::tf32:
+      return launch_forward<ForwardTensor<float>>("conv_gemm_tf32", g, call);
+    case ConvGemmMath::bf16:
+      return launch_forward<ForwardTensor<Bf16>>("conv_gemm_bf16", g, call);
+  }
 }
 
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
-  if (math == ConvGemmMath::cores) return launch_input_grad<InputCores>(g, call);
-  if (math == ConvGemmMath::tf32) return launch_input_grad<InputTensor<float>>(g, call);
-  launch_input_grad<InputTensor<Bf16>>(g, call);
+  switch (math) {
+    case ConvGemmMath::cores:
+      return launch_input_grad<InputCores>("conv_gemm_input_grad", g, call);
+    case ConvGemmMath::tf32:
+      return launch_input_grad<InputTensor<float>>("conv_gemm_input_grad_tf32", g, call);
+    case ConvGemmMath::bf16:
+      return launch_input_grad<InputTensor<Bf16>>("conv_gemm_input_grad_bf16", g, call);
+  }
 }
 
 }  // namespace adjoint::cuda
