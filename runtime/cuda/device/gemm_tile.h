@@ -142,6 +142,7 @@ struct GemmTile {
   static constexpr int kRingBytes = kWarps * kStages * kStageBytes;
   static constexpr int kSumBytes = kThreads * kVectors * static_cast<int>(sizeof(Vector));
   static constexpr int kSharedBytes = kRingBytes > kSumBytes ? kRingBytes : kSumBytes;
+  static_assert(kSharedBytes <= 99 << 10);  // what each device has from sm_80 on
 
   // One stage of the warp's ring.
   struct Stage {

@@ -42,7 +42,7 @@ using ForwardCores =
 template <typename T>
 using ForwardTensor =
     GemmTile<TensorProduct<T, TensorSide<T, 64, Order::k_inner>, TensorSide<T, 48, Order::k_inner>>,
-             8, 4>;
+             8, 3>;
 
 template <typename T>
 __device__ void store(T* to, const Pack<float, 2>& values) {
@@ -130,9 +130,7 @@ using InputCores =
 template <typename T>
 using InputTensor =
     GemmTile<TensorProduct<T, TensorSide<T, 64, Order::k_inner>, TensorSide<T, 24, Order::k_outer>>,
-             16, 3>;
-static_assert(ForwardTensor<float>::kSharedBytes == ForwardTensor<Bf16>::kSharedBytes &&
-              InputTensor<float>::kSharedBytes == InputTensor<Bf16>::kSharedBytes);
+             8, 3>;
 constexpr int kImages = InputCores::Rows::kSize;  // of a tile
 
 // The taps from `first` up to `end` see pixel `at` of x.
@@ -231,8 +229,9 @@ struct InputCopy {
   }
 };
 
+// 16 warps on a multiprocessor.
 template <typename Tile, typename T = typename Tile::Element>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
+__global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
     input_grad(const T* dy, const T* filter, T* dx, const __grid_constant__ ConvSizes s) {
   const InputPlace<Tile> place(s);
   const Viewers rows(s.height, place.row), columns(s.width, place.column);
@@ -293,14 +292,6 @@ bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math) {
 bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math) {
   return fits_conv_gemm(g, math) && g.axes[0].stride == 1 && g.axes[1].stride == 1 &&
          g.batch >= kImages / 2;
-}
-
-size_t conv_gemm_shared_bytes(ConvGemmMath math) {
-  return math == ConvGemmMath::cores ? ForwardCores::kSharedBytes
-                                     : ForwardTensor<Bf16>::kSharedBytes;
-}
-size_t conv_gemm_input_grad_shared_bytes(ConvGemmMath math) {
-  return math == ConvGemmMath::cores ? InputCores::kSharedBytes : InputTensor<Bf16>::kSharedBytes;
 }
 
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {

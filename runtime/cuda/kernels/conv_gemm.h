@@ -29,10 +29,6 @@ bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
 // Besides, strides of 1, and images enough to fill half a tile, whose rows they are.
 bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math);
 
-// Tensor cores want more of it than some devices have.
-size_t conv_gemm_shared_bytes(ConvGemmMath math);
-size_t conv_gemm_input_grad_shared_bytes(ConvGemmMath math);
-
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 // In so many parts, so that all multiprocessors have some.

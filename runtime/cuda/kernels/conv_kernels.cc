@@ -306,21 +306,11 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
 // The best guess, before cuDNN's, or the last, where cuDNN may use tensor cores and these do not.
 enum class Rank { first, last };
 
-template <ConvDirection kDirection>
-bool has_room_for_gemm(ConvGemmMath math, const Context& context) {
-  const size_t bytes = kDirection == ConvDirection::forward
-                           ? conv_gemm_shared_bytes(math)
-                           : conv_gemm_input_grad_shared_bytes(math);
-  return bytes <= context.properties.shared_bytes;
-}
-
 template <ConvDirection kDirection, Rank kRank>
 std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
   const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
   if (!is_bf16 && context.options.tf32 == (kRank == Rank::last)) return {kGemmTile<kDirection>};
   if (kRank == Rank::last || kDirection == ConvDirection::filter_grad) return {};
-  const ConvGemmMath math = is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::tf32;
-  if (!has_room_for_gemm<kDirection>(math, context)) return {};
   return {is_bf16 ? "bf16" : "tf32"};
 }
 
