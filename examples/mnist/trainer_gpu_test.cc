@@ -59,7 +59,7 @@ const TrainerOptions kStreamed = {.batch = 8, .max_resident_bytes = 0};
 class GpuTrainer : public ::testing::Test {
  protected:
   std::shared_ptr<Device> make_device() const {
-    return gpu_.device({.kernel_cache = adjoint::testing::kernel_cache()});
+    return gpu_.device({.autotune = false, .kernel_cache = adjoint::testing::kernel_cache()});
   }
 
   adjoint::testing::GpuUnderTest gpu_;
@@ -163,7 +163,7 @@ TEST_F(GpuTrainer, ABadLossFreezesTheStateAndNamesTheNode) {
 
 // Long before the epoch's end, though nothing reads a value.
 TEST_F(GpuTrainer, ABadLossIsNoticedWithinASecond) {
-  Trial trial(gpu_.device(), "mlp", 25 * 8);
+  Trial trial(gpu_.device({.autotune = false}), "mlp", 25 * 8);
   Tensor weights = trial.trainer.state().get("dense2/weights");
   weights.values<float>()[0] = std::nanf("");
   trial.trainer.state().set("dense2/weights", weights);

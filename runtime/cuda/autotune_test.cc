@@ -163,6 +163,7 @@ class Competition : public Autotune {
 };
 
 constexpr const char* kOurs = "adjoint.conv2d_gemm#64x48";
+constexpr const char* kRounding = "adjoint.conv2d_gemm#tf32";
 
 TEST_F(Competition, TheFastestOfAllKernelsWins) {
   for (const auto& [ours, algorithm2, want] :
@@ -173,17 +174,20 @@ TEST_F(Competition, TheFastestOfAllKernelsWins) {
   }
 }
 
-// The first one: with TF32, cuDNN's.
 TEST_F(Competition, TheFirstOneWhereNothingIsMeasured) {
   GpuUnderTest gpu(with_seconds(2e-3, 2e-3, 1e-3));
   EXPECT_EQ(chosen(*gpu.device({.autotune = false})), kOurs);
-  EXPECT_EQ(chosen(*gpu.device({.autotune = false, .tf32 = true})), "cudnn.conv2d#1");
+  EXPECT_EQ(chosen(*gpu.device({.autotune = false, .tf32 = true})), kRounding);
   EXPECT_THAT(fake_cuda::launches(), IsEmpty());
 }
 
-TEST_F(Competition, WithTf32OursTakesPart) {
-  GpuUnderTest gpu(with_seconds(1e-3, 2e-3, 2e-3));
-  EXPECT_EQ(chosen(*gpu.device({.tf32 = true})), kOurs);
+TEST_F(Competition, WithTf32BothOfOursTakePart) {
+  fake_cuda::Settings settings = with_seconds(1e-3, 2e-3, 2e-3);
+  for (const auto& [seconds, want] : {std::pair(2e-3, kOurs), std::pair(5e-4, kRounding)}) {
+    settings.seconds["conv_gemm_tf32"] = seconds;
+    GpuUnderTest gpu(settings);
+    EXPECT_EQ(chosen(*gpu.device({.tf32 = true})), want);
+  }
 }
 
 TEST_F(Competition, AnswersNameTheKernel) {

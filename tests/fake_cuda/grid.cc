@@ -34,13 +34,23 @@ enum class Wait { none, barrier, exchange };
 struct Thread {
   Fiber* fiber = nullptr;  // the one it runs on, from its begin to its end
   Wait wait = Wait::none;
-  unsigned mask = 0;   // of the lanes that an exchange waits for
-  uint64_t value = 0;  // what it brings to the exchange
-  unsigned met = 0;    // the lanes that took part in its last one
+  unsigned mask = 0;    // of the lanes that an exchange waits for
+  uint64_t value = 0;   // what it brings to the exchange
+  size_t gathered = 0;  // bytes that the value is the address of, for all lanes
+  unsigned met = 0;     // the lanes that took part in its last one
 };
 
 // What each lane of a warp brought to its last exchange that is over.
-using Warp = std::array<uint64_t, warpSize>;
+struct Warp {
+  std::array<uint64_t, warpSize> values;
+  std::vector<std::byte> gathered;
+
+  void take(uint64_t lane, const Thread& from) {
+    gathered.resize(from.gathered * warpSize);
+    std::memcpy(gathered.data() + lane * from.gathered, reinterpret_cast<const void*>(from.value),
+                from.gathered);
+  }
+};
 
 alignas(256) unsigned char shared_block[kMaxShared + kGuard];
 
@@ -75,6 +85,7 @@ class GridRunner {
   // For device code.
   void wait(Wait what);
   uint64_t exchange(unsigned mask, uint64_t value, int source);
+  void gather(unsigned mask, const void* value, size_t bytes, void* values);
   unsigned ballot(unsigned mask, bool predicate);
   int lane() const { return static_cast<int>(current_ % warpSize); }
   void check_shared(const void* data, int index, int count, size_t element_size);
@@ -196,16 +207,24 @@ void GridRunner::stop() {
 
 uint64_t GridRunner::exchange(unsigned mask, uint64_t value, int source) {
   const unsigned met = meet(mask, value);
-  if (source >= 0 && source < warpSize && (met >> source & 1u)) return warp()[source];
+  if (source >= 0 && source < warpSize && (met >> source & 1u)) return warp().values[source];
   find("shuffle reads from a lane that takes no part");
   return ~uint64_t{0};
+}
+
+void GridRunner::gather(unsigned mask, const void* value, size_t bytes, void* values) {
+  threads_[current_].gathered = bytes;
+  const unsigned met = meet(mask, reinterpret_cast<uintptr_t>(value));
+  if (met != mask) find("a lane takes no part in what its warp computes");
+  threads_[current_].gathered = 0;
+  std::memcpy(values, warp().gathered.data(), bytes * warpSize);
 }
 
 unsigned GridRunner::ballot(unsigned mask, bool predicate) {
   const unsigned met = meet(mask, predicate);
   unsigned result = 0;
   for (int lane = 0; lane < warpSize; ++lane) {
-    if ((met >> lane & 1u) && warp()[lane]) result |= 1u << lane;
+    if ((met >> lane & 1u) && warp().values[lane]) result |= 1u << lane;
   }
   return result;
 }
@@ -258,7 +277,8 @@ bool GridRunner::complete_exchange(uint64_t warp, unsigned mask) {
     Thread& thread = threads_[first + lane];
     thread.wait = Wait::none;
     thread.met = met;
-    warps_[warp][lane] = thread.value;
+    warps_[warp].values[lane] = thread.value;
+    if (thread.gathered > 0) warps_[warp].take(lane, thread);
   }
   return true;
 }
@@ -324,6 +344,10 @@ void check_shared_index(const void* data, int index, int count, size_t element_s
 
 uint64_t exchange(unsigned mask, uint64_t value, int source) {
   return runner->exchange(mask, value, source);
+}
+
+void gather_bytes(unsigned mask, const void* value, size_t bytes, void* values) {
+  runner->gather(mask, value, bytes, values);
 }
 
 unsigned ballot(unsigned mask, bool predicate) { return runner->ballot(mask, predicate); }

@@ -156,6 +156,27 @@ TEST_P(KernelsTest, ShufflesFollowTheirDefinitions) {
   EXPECT_THAT(findings(), IsEmpty());
 }
 
+struct Brought {
+  unsigned lane, values[3];
+};
+__global__ void count_gathered(unsigned* x, unsigned lanes) {
+  if (threadIdx.x >= lanes) return;
+  const Brought own = {threadIdx.x, {0, 0, x[threadIdx.x]}};
+  Brought of[32];
+  gather(~0u, own, of);
+  x[threadIdx.x] = 0;
+  for (unsigned i = 0; i < 32; ++i) x[threadIdx.x] += of[i].lane == i && of[i].values[2] == i + 1;
+}
+
+TEST_P(KernelsTest, LanesGatherWhatTheirWarpBrings) {
+  std::vector<unsigned> values(32);
+  std::iota(values.begin(), values.end(), 1u);
+  EXPECT_THAT(run(count_gathered, {.block = dim3(32)}, values, 32u), testing::Each(32u));
+  EXPECT_THAT(findings(), IsEmpty());
+  run(count_gathered, {.block = dim3(32)}, values, 31u);
+  EXPECT_THAT(findings(), testing::Contains(HasSubstr("a lane takes no part")));
+}
+
 // The lanes of two halves of the warp meet on their own, at different times.
 __global__ void sum_halves(int* x) {
   const int lane = static_cast<int>(threadIdx.x);

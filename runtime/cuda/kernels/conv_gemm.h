@@ -1,5 +1,5 @@
-// Convolutions in f32 on the CUDA cores, as products of matrices whose operands are never laid out:
-// tiles are copied from the images straight to shared memory.
+// Convolutions as products of matrices whose operands are never laid out: tiles are copied from the
+// images straight to shared memory.
 #pragma once
 
 #include <string>
@@ -10,23 +10,27 @@
 
 namespace adjoint::cuda {
 
-// What one of the launches computes, and where from; filters are [o,kh,kw,c].
+// What multiplies: the CUDA cores floats, or tensor cores floats rounded to TF32, or bf16. Sums are
+// f32. The filter's gradient is for the CUDA cores only.
+enum class ConvGemmMath { cores, tf32, bf16 };
+
+// What one of the launches computes, and where from, of floats or Bf16; filters are [o,kh,kw,c].
 struct ConvGemmCall {
-  const float* x = nullptr;
-  const float* filter = nullptr;
-  const float* y = nullptr;
-  float* result = nullptr;
+  const void* x = nullptr;
+  const void* filter = nullptr;
+  const void* y = nullptr;
+  void* result = nullptr;
   void* workspace = nullptr;
   cudaStream_t stream = nullptr;
 };
 
-// Whole quads of channels, one group, sizes well below what an int holds.
-bool fits_conv_gemm(const ConvGeometry& g);
+// Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.
+bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
 // Besides, strides of 1, and images enough to fill half a tile, whose rows they are.
-bool fits_conv_gemm_input_grad(const ConvGeometry& g);
+bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math);
 
-void conv_gemm(const ConvGeometry& g, const ConvGemmCall& call);
-void conv_gemm_input_grad(const ConvGeometry& g, const ConvGemmCall& call);
+void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
+void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 // In so many parts, so that all multiprocessors have some.
 int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors);
 size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts);

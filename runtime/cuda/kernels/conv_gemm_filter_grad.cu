@@ -24,7 +24,8 @@ struct Divisor {
 
 // The rows are channels of y, the columns taps and channels of x, as the result has them; k are
 // pixels of y. Blocks share the pixels, besides the warps.
-using Tile = GemmTile<TileSide<12, 4, Order::k_outer>, TileSide<8, 8, Order::k_outer>, 8>;
+using Tile =
+    GemmTile<CoreProduct<TileSide<12, 4, Order::k_outer>, TileSide<8, 8, Order::k_outer>>, 8, 2>;
 
 struct Arguments {
   ConvSizes s;
@@ -38,7 +39,7 @@ struct Arguments {
 // Lanes copy quads of the pixels' channels: half a warp those of a pixel of x.
 struct Copy {
   static constexpr int kRowQuads = Tile::Rows::kSize / 4, kColumnQuads = Tile::Columns::kSize / 4;
-  static constexpr int kRows = Tile::Rows::kQuads / 32, kColumns = Tile::Columns::kQuads / 32;
+  static constexpr int kRows = Tile::Rows::kPacks / 32, kColumns = Tile::Columns::kPacks / 32;
   static_assert(kColumnQuads == 16);
 
   const Arguments& a;
@@ -49,7 +50,7 @@ struct Copy {
   int down, right, channel;  // of the lane's column
 
   __device__ Copy(const float* x_, const float* dy_, const Arguments& a_, int step)
-      : a(a_), x(x_), dy(dy_), pixel(step * kGemmStep), lane(threadIdx.x % 32) {
+      : a(a_), x(x_), dy(dy_), pixel(step * Tile::kStep), lane(threadIdx.x % 32) {
     for (int i = 0; i < kRows; ++i) {
       const int number = lane + 32 * i;
       const int row = blockIdx.y * Tile::Rows::kSize + number % kRowQuads * 4;
@@ -67,7 +68,7 @@ struct Copy {
   __device__ void operator()(Tile::Stage stage) {
     const ConvSizes& s = a.s;
     const int end = s.pixels();
-    const Shared<Quad> rows = stage.rows(), columns = stage.columns();
+    const Shared<FullPack<float>> rows = stage.rows(), columns = stage.columns();
     for (int i = 0; i < kRows; ++i) {
       const int number = lane + 32 * i;
       begin_copy(&rows[number], dy + (pixel * s.o + row_at[i]),
@@ -83,7 +84,7 @@ struct Copy {
       const int place = ((image * s.height.x + h) * s.width.x + w) * s.c + channel;
       begin_copy(&columns[lane + 32 * i], x + place, has_column && inside && at < end);
     }
-    pixel += kGemmStep;
+    pixel += Tile::kStep;
   }
 };
 
@@ -91,7 +92,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     filter_grad(const float* x, const float* dy, float* parts,
                 const __grid_constant__ Arguments a) {
   const GemmShare share(blockIdx.z * Tile::kWarps + threadIdx.x / 32, a.parts * Tile::kWarps,
-                        tiles_of(a.s.pixels(), kGemmStep));
+                        tiles_of(a.s.pixels(), Tile::kStep));
   Copy copy(x, dy, a, share.first);
   Tile::Sums sums = {};
   Tile::accumulate(copy, share.end - share.first, sums);
@@ -135,15 +136,17 @@ size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts) {
 }
 
 void conv_gemm_filter_grad(const ConvGeometry& g, int parts, const ConvGemmCall& call) {
-  auto* const sums = parts == 1 ? call.result : static_cast<float*>(call.workspace);
+  auto* const result = static_cast<float*>(call.result);
+  auto* const sums = parts == 1 ? result : static_cast<float*>(call.workspace);
   dim3 grid = tiles_of_result(g);
   grid.z = parts;
   launch("conv_gemm_filter_grad", filter_grad,
          {.grid = grid, .block = dim3(Tile::kThreads), .shared_bytes = Tile::kSharedBytes},
-         call.stream, call.x, call.y, sums, Arguments(g, parts));
+         call.stream, static_cast<const float*>(call.x), static_cast<const float*>(call.y), sums,
+         Arguments(g, parts));
   if (parts == 1) return;
   const int64_t count = g.filter_size();
-  launch("conv_gemm_add_parts", add_parts, one_thread_each(count), call.stream, sums, call.result,
+  launch("conv_gemm_add_parts", add_parts, one_thread_each(count), call.stream, sums, result,
          static_cast<int>(count), parts);
 }
 

@@ -233,14 +233,33 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
+// What the variants multiply with; unnamed, floats are not rounded.
+template <ConvDirection kDirection>
+ConvGemmMath gemm_math(const KernelRequest& region, const Options& options) {
+  const bool has_tensor_cores = kDirection != ConvDirection::filter_grad;
+  const std::string_view variant = region.variant;
+  if (has_tensor_cores && region.outputs[0].dtype == DType::bf16) {
+    if (variant.empty() || variant == "bf16") return ConvGemmMath::bf16;
+  } else {
+    if (variant.empty() || variant == kGemmTile<kDirection>) return ConvGemmMath::cores;
+    if (has_tensor_cores && options.tf32 && variant == "tf32") return ConvGemmMath::tf32;
+  }
+  throw PlanError("there are no tiles of " + std::string(variant) + " for " +
+                  std::string(convolution_in(region).node.op->name));
+}
+
 template <ConvDirection kDirection>
 bool supports_gemm(const KernelRequest& request) {
   if (signature(request.region()) != signature_of(kDirection)) return false;
   const KernelRequest convolution = convolution_in(request);
-  const bool is_float = convolution.outputs[0].dtype == DType::f32;
-  if (!is_float || accumulation_of(convolution) != DType::f32 || is_thin(convolution)) return false;
+  const DType dtype = convolution.outputs[0].dtype;
+  const bool is_bf16 = dtype == DType::bf16 && kDirection != ConvDirection::filter_grad;
+  if (dtype != DType::f32 && !is_bf16) return false;
+  if (accumulation_of(convolution) != DType::f32 || is_thin(convolution)) return false;
   const ConvGeometry g = geometry_of(convolution);
-  return kDirection == ConvDirection::input_grad ? fits_conv_gemm_input_grad(g) : fits_conv_gemm(g);
+  const ConvGemmMath math = is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::cores;
+  return kDirection == ConvDirection::input_grad ? fits_conv_gemm_input_grad(g, math)
+                                                 : fits_conv_gemm(g, math);
 }
 
 // Into how many parts the pixels are cut, for the filter's gradient.
@@ -252,15 +271,8 @@ int gemm_parts(const ConvGeometry& g, const Context& context) {
 }
 
 template <ConvDirection kDirection>
-void check_gemm_variant(const KernelRequest& request) {
-  if (request.variant.empty() || request.variant == kGemmTile<kDirection>) return;
-  throw PlanError("there are no tiles of " + std::string(request.variant) + " for " +
-                  std::string(convolution_in(request).node.op->name));
-}
-
-template <ConvDirection kDirection>
 KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
-  check_gemm_variant<kDirection>(request);
+  gemm_math<kDirection>(request, context.options);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
   return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
@@ -268,20 +280,20 @@ KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
 
 template <ConvDirection kDirection>
 PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
-  check_gemm_variant<kDirection>(request);
+  const ConvGemmMath math = gemm_math<kDirection>(request, context.options);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
-  return [g, parts](const KernelCall& call) {
-    const float* const first = call.input<float>(0);
-    const float* const second = call.input<float>(1);
+  return [g, math, parts](const KernelCall& call) {
+    const void* const first = call.inputs[0];
+    const void* const second = call.inputs[1];
     ConvGemmCall work{
-        .result = call.output<float>(0), .workspace = call.workspace, .stream = call.stream};
+        .result = call.outputs[0], .workspace = call.workspace, .stream = call.stream};
     if constexpr (kDirection == ConvDirection::forward) {
       work.x = first, work.filter = second;
-      conv_gemm(g, work);
+      conv_gemm(g, math, work);
     } else if constexpr (kDirection == ConvDirection::input_grad) {
       work.y = first, work.filter = second;
-      conv_gemm_input_grad(g, work);
+      conv_gemm_input_grad(g, math, work);
     } else {
       work.x = first, work.y = second;
       conv_gemm_filter_grad(g, parts, work);
@@ -289,13 +301,15 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
   };
 }
 
-// The best guess, before cuDNN's, or the last, where cuDNN may use tensor cores.
+// The best guess, before cuDNN's, or the last, where cuDNN may use tensor cores and these do not.
 enum class Rank { first, last };
 
 template <ConvDirection kDirection, Rank kRank>
-std::vector<std::string> gemm_variants(const KernelRequest&, Context& context) {
-  if (context.options.tf32 != (kRank == Rank::last)) return {};
-  return {kGemmTile<kDirection>};
+std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
+  const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
+  if (!is_bf16 && context.options.tf32 == (kRank == Rank::last)) return {kGemmTile<kDirection>};
+  if (kRank == Rank::last || kDirection == ConvDirection::filter_grad) return {};
+  return {is_bf16 ? "bf16" : "tf32"};
 }
 
 template <ConvDirection kDirection, Rank kRank>

@@ -179,11 +179,11 @@ std::vector<Case> thin_cases() {
   };
 }
 
-// Whole quads of channels, which the products of tiles take, and images enough for the input's
-// gradient: sizes around those of the tiles.
-std::vector<Case> cases_in_quads() {
+// Channels in whole packs of so many, which the products of tiles take, and images enough for the
+// input's gradient: sizes around those of the tiles.
+std::vector<Case> cases_in_packs(int64_t pack) {
   const auto same = Padding::same;
-  return {
+  std::vector<Case> cases = {
       {"one pixel", {32, 1, 1, 4}, {1, 1, 4, 4}},
       {"one image", {1, 3, 4, 8}, {2, 2, 8, 12}},
       {"pointwise", {33, 2, 3, 8}, {1, 1, 8, 12}},
@@ -207,6 +207,10 @@ std::vector<Case> cases_in_quads() {
       {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 12}, padded({3, 3, 4, 4})},
       {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
   };
+  for (Case& c : cases) {
+    for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
+  }
+  return cases;
 }
 
 class Conv : public testing::Test {
@@ -227,7 +231,13 @@ TEST_F(Conv, AgreesWithPlainLoops) {
 
 TEST_F(Conv, ProductsOfTilesAgreeWithPlainLoops) {
   LibraryTester tester;
-  for (const Case& c : cases_in_quads()) check(tester, c, DType::f32, 6e-6);  // longer sums
+  for (const Case& c : cases_in_packs(4)) check(tester, c, DType::f32, 6e-6);  // longer sums
+}
+
+TEST_F(Conv, ProductsOnTensorCoresAgreeWithPlainLoops) {
+  LibraryTester rounding({.tf32 = true}), tester;
+  for (const Case& c : cases_in_packs(4)) check(rounding, c, DType::f32, 1.0 / 512);
+  for (const Case& c : cases_in_packs(8)) check(tester, c, DType::bf16, 1.0 / 64);
 }
 
 TEST_F(Conv, AddsInFloatWhatIsStoredIn16Bits) {
@@ -333,26 +343,34 @@ TEST_F(Conv, ProductsOfTilesTakeWholeQuadsOfFloats) {
   Block thin("thin"), grouped("grouped"), narrow("narrow");
   EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
   EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
-  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 8)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 12)), testing::ElementsAre(cudnn));
+  Block octets("octets"), half("half");
+  EXPECT_THAT(names(quad_conv(octets, DType::bf16, 8)), testing::ElementsAre(ours, cudnn, ours));
+  EXPECT_THAT(names(quad_conv(half, DType::f16, 8)), testing::ElementsAre(cudnn));
 }
 
 // A step of k that goes beyond a pixel's channels does not read the next pixel's.
 TEST_F(Conv, ProductsOfTilesKeepANaNInItsPixel) {
   constexpr int kBad = 5;
-  LibraryTester tester;
-  Block block("test");
-  const Value x = block.argument("x", {DType::f32, {32, 1, 2, 4}});
-  const Value filter = block.argument("filter", {DType::f32, {1, 1, 4, 4}});
-  Values values = random_values(x.type(), 1);
-  values[4 * kBad] = std::numeric_limits<double>::quiet_NaN();
-  const std::pair<Value, const char*> cases[] = {
-      {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
-      {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
-  for (const auto& [result, kernel] : cases) {
-    const Values got =
-        tester.run(kernel_named(kernel), result, {values, random_values(filter.type(), 2)});
-    for (size_t i = 0; i < got.size(); ++i) {
-      EXPECT_EQ(std::isnan(got[i]), i / 4 == kBad) << kernel << " " << i;
+  const std::tuple<DType, int, std::string> cases[] = {
+      {DType::f32, 4, ""}, {DType::f32, 4, "tf32"}, {DType::bf16, 8, "bf16"}};
+  for (const auto& [dtype, channels, variant] : cases) {
+    LibraryTester tester({.tf32 = variant == "tf32"});
+    Block block("test");
+    const Value x = block.argument("x", {dtype, {32, 1, 2, channels}});
+    const Value filter = block.argument("filter", {dtype, {1, 1, channels, channels}});
+    Values values = random_values(x.type(), 1);
+    values[channels * kBad] = std::numeric_limits<double>::quiet_NaN();
+    const std::pair<Value, const char*> results[] = {
+        {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
+        {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+    for (const auto& [result, kernel] : results) {
+      SCOPED_TRACE(std::string(kernel) + "#" + variant);
+      const std::vector<Values> inputs = {values, random_values(filter.type(), 2)};
+      const Values got = tester.run(kernel_named(kernel), result, inputs, variant);
+      for (int i = 0; i < static_cast<int>(got.size()); ++i) {
+        EXPECT_EQ(std::isnan(got[i]), i / channels == kBad) << i;
+      }
     }
   }
 }
@@ -373,21 +391,38 @@ TEST_F(Conv, ProductsOfTilesOfTheInputsGradient) {
   EXPECT_THAT(names_for(32, 2), testing::ElementsAre(cudnn));
 }
 
-// Before cuDNN's, and with TF32 behind them.
+// Before cuDNN's; with TF32, those on the CUDA cores go behind them.
 TEST_F(Conv, ProductsOfTilesHaveOneRank) {
   Block block("test");
-  const Value y = quad_conv(block, DType::f32, 8);
-  auto ranks = [&](bool tf32) {
+  const Value filter = block.argument("filter", {DType::f32, {3, 3, 8, 8}});
+  const Value x = block.argument("x", {DType::f32, {32, 6, 6, 8}});
+  const Value y = conv2d(x, filter);
+  const Value dx = turned(conv2d_input_grad(y, filter, x.shape()));
+  const Value df = turned(conv2d_filter_grad(x, y, filter.shape()));
+  auto variants = [](Value result, bool tf32) {
     LibraryTester tester({.tf32 = tf32});
-    std::vector<size_t> counts;
-    for (const KernelDef* kernel : kernels_for(conv_kernels(), y)) {
-      if (kernel->name == "cudnn.conv2d") continue;
-      counts.push_back(kernel->variants(request_of(y), tester.context()).size());
+    std::vector<std::string> found;
+    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+      const auto some = kernel->variants(request_of(result), tester.context());
+      if (kernel->name.starts_with("cudnn.")) {
+        found.push_back("cudnn");
+      } else {
+        found.insert(found.end(), some.begin(), some.end());
+      }
     }
-    return counts;
+    return found;
   };
-  EXPECT_THAT(ranks(false), testing::ElementsAre(1, 0));
-  EXPECT_THAT(ranks(true), testing::ElementsAre(0, 1));
+  using testing::ElementsAre;
+  EXPECT_THAT(variants(turned(y), false), ElementsAre("64x48", "cudnn"));
+  EXPECT_THAT(variants(turned(y), true), ElementsAre("tf32", "cudnn", "64x48"));
+  EXPECT_THAT(variants(dx, true), ElementsAre("tf32", "cudnn", "64x24"));
+  EXPECT_THAT(variants(df, false), ElementsAre("48x64", "cudnn"));
+  EXPECT_THAT(variants(df, true), ElementsAre("cudnn", "48x64"));
+  Block narrow("narrow");
+  const Value in_16_bits = quad_conv(narrow, DType::bf16, 8);
+  for (const bool tf32 : {false, true}) {
+    EXPECT_THAT(variants(in_16_bits, tf32), ElementsAre("bf16", "cudnn"));
+  }
 }
 
 TEST_F(Conv, RefusesAnUnknownVariant) {
@@ -399,6 +434,25 @@ TEST_F(Conv, RefusesAnUnknownVariant) {
     EXPECT_THROW(kernel_named(name).prepare(request, tester.context()), PlanError);
     request.variant = "x";
     EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  }
+}
+
+TEST_F(Conv, ProductsOfTilesRoundFactorsOnDemandOnly) {
+  Block block("test");
+  const Value x = block.argument("x", {DType::f32, {32, 1, 1, 4}});
+  const Value filter = block.argument("filter", {DType::f32, {1, 1, 4, 4}});
+  const std::pair<Value, std::string> results[] = {
+      {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
+      {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+  const double fine = 1 + std::ldexp(1, -20);
+  const std::vector<Values> inputs = {Values(32 * 4, fine), Values(4 * 4, 0.25)};
+  LibraryTester exact, rounding({.tf32 = true});
+  for (const auto& [result, name] : results) {
+    const KernelDef& kernel = kernel_named(name);
+    EXPECT_EQ(exact.run(kernel, result, inputs)[0], fine);
+    EXPECT_EQ(rounding.run(kernel, result, inputs)[0], fine);
+    EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32")[0], 1);
+    EXPECT_THROW(exact.run(kernel, result, inputs, "tf32"), PlanError);
   }
 }
 

@@ -75,6 +75,9 @@ void check_shared_index(const void* data, int index, int count, size_t element_s
 // Waits until the lanes in `mask` have come here; the value that the lane `source` (of the warp)
 // brought, or all ones where it brought none.
 uint64_t exchange(unsigned mask, uint64_t value, int source);
+// Waits in the same way; `values` are the `bytes` that every lane of the warp brought. All in
+// `mask` have to.
+void gather_bytes(unsigned mask, const void* value, size_t bytes, void* values);
 // Waits in the same way; the lanes of `mask` whose predicate holds.
 unsigned ballot(unsigned mask, bool predicate);
 int lane();  // of the running thread in its warp
@@ -87,6 +90,12 @@ T shuffle(unsigned mask, T value, int source) {
   bits = exchange(mask, bits, source);
   std::memcpy(&value, &bits, sizeof(T));
   return value;
+}
+
+template <typename T>
+void gather(unsigned mask, const T& value, T (&values)[warpSize]) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  gather_bytes(mask, &value, sizeof(T), values);
 }
 
 // Threads run one at a time, so that atomic operations are plain ones.
