@@ -1,6 +1,4 @@
-// Tensor cores' products against plain ones.
-#include "runtime/cuda/device/mma.h"
-
+// The products of device/mma.h against plain ones.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -206,6 +206,7 @@ std::vector<Case> cases_in_packs(int64_t pack) {
        {.dilation = {2, 3}, .padding = Padding::explicit_, .pads = {2, 0, 1, 4}}},
       {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 12}, padded({3, 3, 4, 4})},
       {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
+      {"two taps in a step", {2, 9, 8, 4}, {7, 7, 4, 8}, {.padding = same}},
   };
   for (Case& c : cases) {
     for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
