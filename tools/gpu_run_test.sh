@@ -132,6 +132,13 @@ stand_in "$bin/compute-sanitizer" '[[ $2 != racecheck ]] || exit 9'
 echo gpu_forward_test_gpu >"$bundle/suites"
 run sanitizers
 expect 1 "memcheck: passed" "racecheck: failed, status 9" "synccheck: passed" "failed: racecheck"
+race='echo "========= Error: Race reported between Write access at'
+stand_in "$bin/compute-sanitizer" "[[ \$2 == racecheck ]] || exit 0; $race sm90_xmma_dgrad+0x10\"; exit 9"
+run sanitizers
+expect 0 "racecheck: passed, but for hazards inside of CUDA's libraries"
+stand_in "$bin/compute-sanitizer" "[[ \$2 == racecheck ]] || exit 0; $race sm90_xmma+0x10\"; $race region_1+0x10\"; exit 9"
+run sanitizers
+expect 1 "failed: racecheck"
 
 # Ctrl-C leaves the report of what is done.
 printf '%s\n' good >"$bundle/suites"

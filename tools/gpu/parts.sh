@@ -110,7 +110,7 @@ count_cases() {
 # Compute Sanitizer's four tools, side by side, on a short choice of cases: each is some hundred times slower than the
 # cases alone.
 part_sanitizers() {
-  local tool program suite cases='*softmax*:*matmul*:*conv2d*:*batch_norm*:*scatter*' failed=()
+  local tool program suite status cases='*softmax*:*matmul*:*conv2d*:*batch_norm*:*scatter*' failed=()
   need_gpu
   [[ $filter == '*' ]] || cases=$filter
   program=$(find_sanitizer) || skip "no compute-sanitizer (it comes with the CUDA toolkit)"
@@ -121,15 +121,24 @@ part_sanitizers() {
     child[$tool]=$!
   done
   for tool in memcheck racecheck initcheck synccheck; do
-    if wait "${child[$tool]}"; then
+    status=0
+    wait "${child[$tool]}" || status=$?
+    if [[ $status == 0 ]]; then
       figure "$tool" passed
+    elif only_libraries_race "$out/sanitizers.$tool.txt"; then
+      figure "$tool" "passed, but for hazards inside of CUDA's libraries"
     else
-      figure "$tool" "failed, status $?"
+      figure "$tool" "failed, status $status"
       failed+=("$tool")
     fi
     cat "$out/sanitizers.$tool.txt"
   done
   [[ ${#failed[@]} == 0 ]] || { because "failed: ${failed[*]}"; return 1; }
+}
+
+# Whether racecheck found hazards, and all of them in kernels that are not ours: on an H200 it reports some in cuDNN's.
+only_libraries_race() {
+  grep -q 'Race reported' "$1" && ! grep 'Race reported' "$1" | grep -qvE 'xmma|cudnn|cutlass|cublas|nvjet'
 }
 
 find_sanitizer() {
@@ -192,21 +201,35 @@ epoch_seconds() {
 
 # The other systems on the same machine, with its own Python; the first of six epochs warms up.
 part_peers() {
-  local precision mode result=0
+  local result=0
   need_gpu
   need_mnist
   [[ -d $bundle/peers ]] || skip "the bundle was packed without --peers"
   command -v python3 >/dev/null || skip "no python3"
-  for precision in fp32 tf32 bf16; do
-    for mode in eager compile cudagraph; do
-      peer "PyTorch $mode $precision" torch pytorch_mnist.py --device cuda --mode "$mode" --precision "$precision" || result=1
-    done
-  done
-  for precision in fp32 tf32; do
-    peer "JAX step $precision" jax jax_mnist.py --precision "$precision" || result=1
-    peer "JAX scan $precision" jax jax_mnist.py --precision "$precision" --scan || result=1
-  done
+  pytorch cudagraph || result=1
+  jax scan --scan || result=1
+  pytorch eager || result=1
+  jax step || result=1
+  pytorch compile || result=1   # takes longest
   figure "JAX bf16" "not measured: its script has no such setting"
+  return $result
+}
+
+pytorch() {
+  local precision result=0
+  for precision in fp32 tf32 bf16; do
+    peer "PyTorch $1 $precision" torch pytorch_mnist.py --device cuda --mode "$1" --precision "$precision" || result=1
+  done
+  return $result
+}
+
+# jax NAME ARGUMENTS...
+jax() {
+  local precision result=0 name=$1
+  shift
+  for precision in fp32 tf32; do
+    peer "JAX $name $precision" jax jax_mnist.py --precision "$precision" "$@" || result=1
+  done
   return $result
 }
 
