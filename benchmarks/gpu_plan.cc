@@ -179,7 +179,7 @@ class Step {
   void print() const {
     print_plan(plan());
     print_launches(launches());
-    const auto one = cuda::device({.streams = 1, .kernel_cache = ""});
+    const auto one = cuda::device({.autotune = false, .streams = 1, .kernel_cache = ""});
     print_streams(plan(), make_plan(*function_, plan().bindings, *one), device_->stream_model());
   }
 
