@@ -143,8 +143,8 @@ void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& 
   std::printf("arena: %.2f MB, on one stream %.2f MB\n", 1e-6 * double(plan.arena_bytes()),
               1e-6 * double(one_stream.arena_bytes()));
   std::printf(
-      "microseconds a step, as the planner estimates (%.1f an entry, %.1f a wait, assumed;\n"
-      "f32): %.1f, on one stream %.1f\n",
+      "microseconds a step, as the planner estimates (%.1f an entry, measured;\n"
+      "%.1f a wait, assumed; f32): %.1f, on one stream %.1f\n",
       1e6 * model.launch_seconds, 1e6 * model.event_seconds, 1e6 * step_seconds(plan, model),
       1e6 * step_seconds(one_stream, model));
 }
