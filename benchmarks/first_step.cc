@@ -4,6 +4,8 @@
 //
 //   bazel run -c opt //benchmarks:first_step            # medians of 9 processes
 //   first_step 21                                       # of 21
+//   first_step 21 cuda                                  # on a GPU, with what is in the user's
+//   cache
 //
 // Milliseconds since the process began (which Linux tells in steps of 10 ms), and of each stage.
 #include <time.h>
@@ -17,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +27,7 @@
 #include "examples/mnist/model.h"
 #include "examples/mnist/trainer.h"
 #include "runtime/cpu/device.h"
+#include "runtime/cuda/device.h"
 
 namespace adjoint::mnist {
 namespace {
@@ -56,7 +60,11 @@ Digits made_up_digits(int64_t count) {
   return digits;
 }
 
-Times measure_once() {
+std::shared_ptr<Device> open_device(const std::string& name) {
+  return name == "cuda" ? cuda::device() : cpu::device(2);
+}
+
+Times measure_once(const std::string& device) {
   using Clock = std::chrono::steady_clock;
   Times times{};
   times[0] = process_age();
@@ -71,7 +79,7 @@ Times measure_once() {
   lap();
   const MnistModel model({.network = "cnn"});
   times[1] = lap();
-  Trainer trainer(model, cpu::device(2));
+  Trainer trainer(model, open_device(device));
   times[2] = lap();
   trainer.bind_training(train);
   trainer.bind_test(test);
@@ -88,8 +96,8 @@ Times measure_once() {
 }
 
 // What another process like this one measures.
-Times measure_in_process(const std::string& program) {
-  FILE* pipe = popen(("'" + program + "' once").c_str(), "r");
+Times measure_in_process(const std::string& program, const std::string& device) {
+  FILE* pipe = popen(("'" + program + "' once " + device).c_str(), "r");
   Times times{};
   for (double& time : times) {
     if (!pipe || std::fscanf(pipe, "%lf", &time) != 1) {
@@ -101,9 +109,9 @@ Times measure_in_process(const std::string& program) {
   return times;
 }
 
-void measure(const std::string& program, int runs) {
+void measure(const std::string& program, int runs, const std::string& device) {
   std::vector<Times> all;
-  for (int run = 0; run < runs; ++run) all.push_back(measure_in_process(program));
+  for (int run = 0; run < runs; ++run) all.push_back(measure_in_process(program, device));
   std::printf("milliseconds, of %d processes  least  median  most\n", runs);
   for (size_t stage = 0; stage < kStageCount; ++stage) {
     std::vector<double> times;
@@ -119,9 +127,10 @@ void measure(const std::string& program, int runs) {
 
 int main(int argc, char** argv) {
   using namespace adjoint::mnist;  // NOLINT
+  const std::string device = argc > 2 ? argv[2] : "cpu";
   if (argc > 1 && std::strcmp(argv[1], "once") == 0) {
-    for (double time : measure_once()) std::printf("%f\n", time);
+    for (double time : measure_once(device)) std::printf("%f\n", time);
     return 0;
   }
-  measure(argv[0], argc > 1 ? std::max(std::atoi(argv[1]), 1) : 9);
+  measure(argv[0], argc > 1 ? std::max(std::atoi(argv[1]), 1) : 9, device);
 }

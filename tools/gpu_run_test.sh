@@ -7,7 +7,7 @@ bundle=$TEST_TMPDIR/bundle
 bin=$TEST_TMPDIR/bin
 results=$TEST_TMPDIR/results
 toolkit=$TEST_TMPDIR/toolkit
-mkdir -p "$bundle/programs/examples/mnist" "$bundle/mnist" "$bin" "$toolkit/lib64"
+mkdir -p "$bundle/programs/examples/mnist" "$bundle/programs/benchmarks" "$bundle/mnist" "$bin" "$toolkit/lib64"
 
 # stand_in FILE BODY: a program.
 stand_in() {
@@ -95,13 +95,15 @@ grep -qF 'got: --gtest_color=no --gtest_filter=A*' "$results/suites.log"
 # A failing suite fails the run, and the parts behind it run all the same.
 suite bad 1 '[       OK ] A.E (1 ms)' '[  FAILED  ] A.F (3 ms)' '[  FAILED  ] A.F, a line of the summary'
 stand_in "$bundle/programs/examples/mnist/mnist" 'while [[ $# != 0 ]]; do case $1 in --report) report=$2 ;; esac; shift; done
-for e in 1 2 3; do echo "{\"epoch\":$e,\"test_accuracy\":99.$e,\"seconds\":0.$e}"; done >"$report"
+for e in 1 2 3; do echo "{\"epoch\":$e,\"test_accuracy\":99.$e,\"seconds\":0.$e,\"evaluation_seconds\":0.01}"; done >"$report"
 echo "{\"epochs\":3,\"seconds\":9,\"test_accuracy\":99.3,\"model\":\"cnn\"}" >>"$report"'
+stand_in "$bundle/programs/benchmarks/first_step" 'echo "built to step    90.1   123.4  200.5"; [[ $* == "9 cuda" ]]'
 run suites training benchmarks
 expect 1 "suites       failed" "failed: bad" "bad: 1 passed, 1 failed, 0 skipped, status 1" "training     passed" \
-  "seed 3, test accuracy in %: 99.3" "tf32, seconds of 20 epochs: 0.5" "bf16, seconds of the fastest epoch: 0.2"
+  "seed 3, test accuracy in %: 99.3" "tf32, seconds of 20 epochs: 0.52" "bf16, overlapping, seconds of the fastest epoch, without evaluation: 0.2" \
+  "f32, first step after the model is built, median in ms: 123.4"
 expect_json "p['suites']['status'] == 'failed' and p['training']['status'] == 'passed'"
-expect_json "p['benchmarks']['figures']['f32, seconds of 20 epochs'] == 0.5"
+expect_json "p['benchmarks']['figures']['f32, overlapping, seconds of 20 epochs'] == 0.52"
 
 # A suite that dies without a word, and one that runs nothing.
 suite bad 139

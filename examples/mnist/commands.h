@@ -19,6 +19,7 @@ struct Settings {
   std::string precision;        // empty: f32, or that of the checkpoint
   bool fast = false;
   bool no_autotune = false;
+  bool overlap = false;
   std::filesystem::path dump_kernels;
   int64_t limit = 0;        // 0: all images
   double device_data = -1;  // MB of images on the device; negative: as its memory allows

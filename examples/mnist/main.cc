@@ -33,6 +33,9 @@ void add_device_options(CLI::App& app, Settings& s) {
   app.add_flag("--no-autotune", s.no_autotune,
                "GPU: choose convolution kernels by heuristics, without measuring (the CPU ignores "
                "this)");
+  app.add_flag("--overlap", s.overlap,
+               "GPU: bring a kernel onto the device while the one before it still runs; for "
+               "compute capability 9.0 and newer (the CPU ignores this)");
   app.add_option("--dump-kernels", s.dump_kernels,
                  "GPU: folder for the sources of generated kernels (the CPU ignores this)");
 }

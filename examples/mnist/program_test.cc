@@ -139,7 +139,9 @@ TEST_F(ProgramTest, TheReportHasALineAnEpochAndTotals) {
     std::set<std::string> names;
     for (const auto& [name, value] : lines[i].items()) names.insert(name);
     EXPECT_EQ(names, (std::set<std::string>{"epoch", "train_loss", "train_accuracy", "test_loss",
-                                            "test_accuracy", "seconds", "images_per_second"}));
+                                            "test_accuracy", "seconds", "evaluation_seconds",
+                                            "images_per_second"}));
+    EXPECT_GT(lines[i]["evaluation_seconds"], 0);
     EXPECT_EQ(lines[i]["epoch"], i + 1);
     const double rate = lines[i]["images_per_second"], seconds = lines[i]["seconds"];
     EXPECT_NEAR(rate * seconds, 40, 1e-6);

@@ -27,6 +27,7 @@ ChosenDevice open_gpu(const Settings& settings, int index, Precision precision) 
                                 .deterministic = !settings.fast,
                                 .autotune = !settings.no_autotune,
                                 .tf32 = precision == Precision::tf32,
+                                .overlap = settings.overlap,
                                 .dump_kernels = settings.dump_kernels});
   chosen.note = chosen.device->name() + ", " + std::string(name(precision)) +
                 (settings.fast ? ", fast: bits may differ from run to run" : "");
@@ -38,10 +39,10 @@ ChosenDevice open_cpu(const Settings& settings, Precision precision, const std::
     throw DeviceError("the CPU does not round to tf32" + (why.empty() ? "" : " (" + why + ")") +
                       "; --precision f32 and bf16 run there");
   }
-  if (settings.fast || settings.no_autotune || !settings.dump_kernels.empty()) {
+  if (settings.fast || settings.no_autotune || settings.overlap || !settings.dump_kernels.empty()) {
     std::fprintf(stderr,
-                 "mnist: --fast, --no-autotune and --dump-kernels are for GPUs; the CPU does "
-                 "without\n");
+                 "mnist: --fast, --no-autotune, --overlap and --dump-kernels are for GPUs; the CPU "
+                 "does without\n");
   }
   ChosenDevice chosen{.precision = precision};
   const unsigned cores = std::thread::hardware_concurrency();

@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -153,7 +154,10 @@ class Training {
 
   void finish_epoch(const EpochResult& epoch) {
     if (!settings_.checkpoint.empty()) save_checkpoint(settings_.checkpoint, *trainer_, info_);
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point begin = Clock::now();
     const Score test = trainer_->evaluate();
+    const std::chrono::duration<double> evaluation = Clock::now() - begin;
     const double rate = static_cast<double>(epoch.images) / epoch.seconds;
     std::printf(
         "%s  train loss %.4f accuracy %.2f %%  test loss %.4f accuracy %.2f %%  %.2f s  "
@@ -167,6 +171,7 @@ class Training {
                    {"test_loss", test.loss},
                    {"test_accuracy", 100 * test.accuracy},
                    {"seconds", epoch.seconds},
+                   {"evaluation_seconds", evaluation.count()},
                    {"images_per_second", rate}});
     seconds_ += epoch.seconds;
     images_ += epoch.images;

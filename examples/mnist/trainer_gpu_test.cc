@@ -105,6 +105,23 @@ TEST_F(GpuTrainer, AStoppedEpochGoesOnExactly) {
   EXPECT_EQ(rest.train.loss, all.train.loss);
 }
 
+TEST_F(GpuTrainer, OverlappingLaunchesGiveTheSameBits) {
+  const auto overlapping = [&] {
+    return gpu_.device(
+        {.autotune = false, .overlap = true, .kernel_cache = adjoint::testing::kernel_cache()});
+  };
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    const TrainerOptions options = {.batch = 8, .precision = precision};
+    Trial plain(make_device(), "cnn", 29, options), overlapped(overlapping(), "cnn", 29, options);
+    for (int i = 0; i < 2; ++i) expect_same(overlapped.epoch().train, plain.epoch().train, 0);
+    expect_same(overlapped.trainer.evaluate(), plain.trainer.evaluate(), 0);
+    expect_same_state(overlapped.trainer.state(), plain.trainer.state());
+  }
+#ifdef ADJOINT_FAKE_CUDA
+  EXPECT_GT(fake_cuda::overlap_count(), 100);
+#endif
+}
+
 TEST_F(GpuTrainer, StreamedDataGiveTheSameBits) {
   for (const char* network : {"mlp", "cnn"}) {
     SCOPED_TRACE(network);

@@ -1,6 +1,7 @@
 #include "runtime/cuda/bound_plan.h"
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@ struct Step {
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
   void* workspace = nullptr;
+  bool by_library = false;  // what it enqueues is not ours alone
 };
 
 // Where the storages are in a run, and the step captured there. Steps whose feeds take turns, as
@@ -93,6 +95,7 @@ class CudaBoundPlan final : public BoundPlan {
       }
       KernelRequest request = make_request(*plan_->function, launch.node);
       request.variant = variant;
+      steps_[i].by_library = !def->name.starts_with("adjoint.");
       if (def->prepare != nullptr) {
         steps_[i].kernel = def->prepare(request, engine_->context);
       } else {
@@ -167,7 +170,7 @@ class CudaBoundPlan final : public BoundPlan {
     }
   }
 
-  KernelCall call_of(size_t index, cudaStream_t stream) {
+  KernelCall call_of(size_t index, const LaunchStream& stream) {
     const Launch& launch = plan_->launches[index];
     const Step& step = steps_[index];
     return {.inputs = step.inputs,
@@ -180,9 +183,18 @@ class CudaBoundPlan final : public BoundPlan {
             .tickets = static_cast<unsigned*>(tickets_.data()) + index * kTickets};
   }
 
+  // A launch overlaps the one before it on its stream where both are kernels of ours and it waits
+  // for no other stream. `overlaps` is the stream's.
+  LaunchStream launch_stream(size_t index, const Stream& stream, bool& overlaps) const {
+    const bool ours = engine_->context.options.overlap && !steps_[index].by_library;
+    if (!ours || !plan_->launches[index].waits.empty()) overlaps = false;
+    return {stream.get(), ours ? &overlaps : nullptr};
+  }
+
   // The whole step, on the plan's streams. Other streams begin behind main's earlier work, and main
   // goes on behind all of theirs.
   void enqueue() {
+    std::deque<bool> overlaps(streams_);
     if (streams_ > 1) {
       forks_[0].record(queue().main());
       for (int s = 1; s < streams_; ++s) queue().stream(s).wait(forks_[0]);
@@ -191,7 +203,7 @@ class CudaBoundPlan final : public BoundPlan {
       const Launch& launch = plan_->launches[i];
       const Stream& stream = queue().stream(launch.stream);
       for (int32_t earlier : launch.waits) stream.wait(*events_[earlier]);
-      steps_[i].kernel(call_of(i, stream.get()));
+      steps_[i].kernel(call_of(i, launch_stream(i, stream, overlaps[launch.stream])));
       if (waited_for_[i]) events_[i]->record(stream);
     }
     for (int s = 1; s < streams_; ++s) {

@@ -64,7 +64,9 @@ struct OwnedEngine {
                .context = {.properties = properties,
                            .options = {.deterministic = options.deterministic,
                                        .autotune = options.autotune,
-                                       .tf32 = options.tf32},
+                                       .tf32 = options.tf32,
+                                       .overlap = options.overlap &&
+                                                  properties.architecture >= kOldestToOverlap},
                            .cublaslt = libraries.cublaslt,
                            .cudnn = libraries.cudnn}},
         autotuner(choices_file(options), properties.name + (options.deterministic ? "" : ", fast") +

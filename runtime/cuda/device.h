@@ -23,6 +23,9 @@ struct DeviceOptions {
   bool autotune = true;
   bool tf32 = false;  // products of 32-bit floats may round operands to 10 bits of mantissa
   int streams = 3;    // that a step's launches may be spread over; 3 at most are used
+  // A launch is brought onto the device while the one before it still runs (compute capability 9.0
+  // and newer; others do without). Not yet measured on a GPU.
+  bool overlap = false;
   // Where compiled kernels and measured choices are kept between runs; empty: nowhere, and then two
   // runs may measure otherwise and differ in their bits. Not set: in the user's cache.
   std::optional<std::filesystem::path> kernel_cache = {};

@@ -37,6 +37,7 @@ struct Options {
   bool deterministic = true;  // equal bits in every run on the same GPU
   bool autotune = true;       // candidates are measured; false: the first one is taken
   bool tf32 = false;          // products of 32-bit floats may round them to 10 bits of mantissa
+  bool overlap = false;       // launches behind one another overlap (LaunchStream)
 };
 
 // What kernels are described and prepared with.
@@ -59,7 +60,7 @@ struct KernelCall {
   std::span<const void* const> inputs;
   std::span<void* const> outputs;
   void* workspace = nullptr;
-  cudaStream_t stream = nullptr;
+  LaunchStream stream;
   Status* status = nullptr;       // where a fallible kernel reports (report_failure)
   const Status* guard = nullptr;  // set where the launch writes the state (is_frozen)
   int launch = 0;                 // for report_failure

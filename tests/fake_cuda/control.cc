@@ -15,6 +15,7 @@ struct Control {
   std::mt19937_64 random{1};
   int64_t calls = 0;
   int64_t waits = 0;
+  int64_t overlaps = 0;
   std::map<std::string, int64_t> launches;
 };
 
@@ -47,6 +48,7 @@ const Settings& settings() { return control().settings; }
 std::mt19937_64& random() { return control().random; }
 void count_launch(const std::string& name) { ++control().launches[name]; }
 void count_wait() { ++control().waits; }
+void count_overlap() { ++control().overlaps; }
 
 void reset(const Settings& settings) {
   const std::lock_guard lock(mutex());
@@ -85,6 +87,11 @@ int64_t call_count() {
 int64_t wait_count() {
   const std::lock_guard lock(mutex());
   return control().waits;
+}
+
+int64_t overlap_count() {
+  const std::lock_guard lock(mutex());
+  return control().overlaps;
 }
 
 std::map<std::string, int64_t> launches() {

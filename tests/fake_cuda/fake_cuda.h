@@ -55,6 +55,9 @@ void add_finding(const std::string& text);
 int64_t call_count();   // API calls since reset
 int64_t wait_count();   // those in which the host waited for the device
 int64_t graph_count();  // graphs made ready to be launched
+// Kernels run so far that a GPU might have begun before the one before them had ended; each of
+// their threads has to call begin_thread() before it meets others or ends.
+int64_t overlap_count();
 // Kernels run so far, by name; library calls by theirs, with a convolution's algorithm as in
 // "cudnnConvolutionForward#1".
 std::map<std::string, int64_t> launches();

@@ -38,6 +38,7 @@ struct Thread {
   uint64_t value = 0;   // what it brings to the exchange
   size_t gathered = 0;  // bytes that the value is the address of, for all lanes
   unsigned met = 0;     // the lanes that took part in its last one
+  bool begun = false;   // has waited for the launch before this one
 };
 
 // What each lane of a warp brought to its last exchange that is over.
@@ -83,6 +84,7 @@ class GridRunner {
   void run_threads();
 
   // For device code.
+  void begin() { threads_[current_].begun = true; }
   void wait(Wait what);
   uint64_t exchange(unsigned mask, uint64_t value, int source);
   void gather(unsigned mask, const void* value, size_t bytes, void* values);
@@ -95,6 +97,7 @@ class GridRunner {
   void enter(uint64_t index);
   void stop();
   void find(const std::string& text) { add_finding(text + " in " + grid_.name); }
+  void require_begun();
   unsigned meet(unsigned mask, uint64_t value);
   Warp& warp() { return warps_[current_ / warpSize]; }
   bool release();
@@ -147,6 +150,7 @@ Fiber& take_idle_fiber() {
 }
 
 void GridRunner::run() {
+  if (grid_.overlaps) count_overlap();
   gridDim = grid_.grid;
   blockDim = grid_.block;
   const uint64_t blocks = uint64_t{gridDim.x} * gridDim.y * gridDim.z;
@@ -184,6 +188,7 @@ void GridRunner::run_threads() {
     threads_[index].fiber = Fiber::current();
     enter(index);
     body_();
+    require_begun();
     threads_[index].fiber = nullptr;
     ++ended_;
   }
@@ -194,7 +199,15 @@ void GridRunner::enter(uint64_t index) {
   threadIdx = place(index, blockDim);
 }
 
+// Where a thread ends or meets others, it has waited for the launch before if that may still run.
+void GridRunner::require_begun() {
+  if (!grid_.overlaps || threads_[current_].begun) return;
+  find("missing wait for the launch before");
+  threads_[current_].begun = true;
+}
+
 void GridRunner::wait(Wait what) {
+  require_begun();
   threads_[current_].wait = what;
   Fiber::pause();
 }
@@ -312,6 +325,7 @@ void GridRunner::check_guard() {
 }
 
 void GridRunner::check_shared(const void* data, int index, int count, size_t element_size) {
+  require_begun();
   const auto offset = static_cast<const unsigned char*>(data) - shared_block;
   if (index < 0 || index >= count) {
     find("out of range: index " + std::to_string(index) + " of a shared array of " +
@@ -336,6 +350,7 @@ void run_grid(const Grid& grid, const std::function<void()>& thread) {
   runner = nullptr;
 }
 
+void begin_thread() { runner->begin(); }
 unsigned char* shared_memory() { return shared_block; }
 
 void check_shared_index(const void* data, int index, int count, size_t element_size) {

@@ -18,6 +18,7 @@ struct Grid {
   dim3 grid = dim3(1);
   dim3 block = dim3(1);
   size_t shared_bytes = 0;
+  bool overlaps = false;  // the launch before it: then every thread has to wait for that first
 };
 void run_grid(const Grid& grid, const std::function<void()>& thread);
 

@@ -22,6 +22,7 @@ std::recursive_mutex& mutex();
 const Settings& settings();
 std::mt19937_64& random();
 void count_launch(const std::string& name);
+void count_overlap();
 void count_wait();
 
 // What calls that need a device return where there is none: no driver, an old one, no device.

@@ -318,5 +318,42 @@ TEST_P(KernelsTest, LaunchesBeyondTheLimitsFail) {
   cudaDeviceSynchronize();
 }
 
+__global__ void increase(int* x, int ending) {
+  if (ending == 1) return;
+  if (ending == 2) __syncthreads();
+  begin_thread();
+  x[threadIdx.x] += 1;
+}
+
+std::vector<int> increase_twice(int ending) {
+  const Stream stream;
+  const DeviceArray<int> array({0, 0});
+  bool overlaps = false;
+  for (int launch = 0; launch < 2; ++launch) {
+    adjoint::cuda::launch("increase", increase, {.block = dim3(2)}, {stream.get(), &overlaps},
+                          array.data(), launch == 0 ? 0 : ending);
+    EXPECT_TRUE(overlaps);
+  }
+  return array.read(stream);
+}
+
+TEST_P(KernelsTest, KernelsThatOverlapWaitForTheOneBefore) {
+  EXPECT_THAT(increase_twice(0), ElementsAre(2, 2));
+  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_EQ(overlap_count(), 1);
+  for (int ending : {1, 2}) {
+    reset();
+    increase_twice(ending);
+    EXPECT_THAT(findings(), ElementsAre("missing wait for the launch before in increase"));
+  }
+}
+
+TEST(Overlap, NeedsADeviceThatCan) {
+  reset({.architecture = 86});
+  EXPECT_THROW(increase_twice(0), DeviceError);
+  reset();
+  EXPECT_THAT(findings(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace fake_cuda

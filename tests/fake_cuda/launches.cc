@@ -77,7 +77,21 @@ cudaError_t check_limits(const cudaLaunchConfig_t& config, const void* kernel) {
   const auto it = allowed.find(kernel);
   const size_t limit = it == allowed.end() ? kSharedByDefault : it->second;
   if (config.dynamicSmemBytes > limit) return cudaErrorInvalidValue;
-  return config.numAttrs == 0 ? cudaSuccess : cudaErrorNotSupported;
+  return cudaSuccess;
+}
+
+// Whether the launch may overlap the one before it: the only attribute there is here.
+cudaError_t read_attributes(const cudaLaunchConfig_t& config, bool& overlaps) {
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config.attrs[i];
+    if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization) {
+      return cudaErrorNotSupported;
+    }
+    overlaps = attribute.val.programmaticStreamSerializationAllowed != 0;
+  }
+  constexpr int kOldestToOverlap = 90;
+  const bool fits = !overlaps || settings().architecture >= kOldestToOverlap;
+  return fits ? cudaSuccess : cudaErrorNotSupported;
 }
 
 cudaError_t launch_checked(const cudaLaunchConfig_t& config, const void* kernel,
@@ -86,7 +100,9 @@ cudaError_t launch_checked(const cudaLaunchConfig_t& config, const void* kernel,
   CUstream_st* const stream = find_stream(config.stream);
   if (!stream) return cudaErrorInvalidResourceHandle;
   if (const cudaError_t error = check_limits(config, kernel)) return error;
-  const Grid grid = {name, config.gridDim, config.blockDim, config.dynamicSmemBytes};
+  bool overlaps = false;
+  if (const cudaError_t error = read_attributes(config, overlaps)) return error;
+  const Grid grid = {name, config.gridDim, config.blockDim, config.dynamicSmemBytes, overlaps};
   return put(*stream, std::make_shared<Operation>(Operation{
                           .name = name,
                           .work = [grid, thread = std::move(thread)] { run_grid(grid, thread); },

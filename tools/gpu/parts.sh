@@ -179,24 +179,36 @@ part_training() {
   return $result
 }
 
-# Twenty epochs, and one more before them that warms up. Seconds are of training alone.
+# Twenty epochs, and one more before them that warms up, with and without launches that overlap; then the first step of
+# fresh processes, which find what those have left in the cache.
 part_benchmarks() {
-  local precision result=0 file
+  local precision result=0
   need_gpu
   need_mnist
   for precision in f32 tf32 bf16; do
-    file=$out/benchmarks.$precision.jsonl
-    train "benchmarks.$precision" --precision "$precision" --epochs 21 || { result=1; continue; }
-    figure "$precision, seconds of 20 epochs" "$(epoch_seconds "$file" | awk '{ sum += $1 } END { print sum }')"
-    figure "$precision, seconds of the fastest epoch" "$(epoch_seconds "$file" | sort -g | head -n 1)"
-    figure "$precision, test accuracy in %" "$(number test_accuracy "$file")"
+    benchmark "$precision" --precision "$precision" || result=1
+    benchmark "$precision, overlapping" --precision "$precision" --overlap || result=1
   done
+  ours benchmarks/first_step 9 cuda 2>&1 | tee "$out/first_step.txt"
+  figure "f32, first step after the model is built, median in ms" \
+    "$(sed -n 's/^built to step *[0-9.]* *\([0-9.]*\).*/\1/p' "$out/first_step.txt")"
   return $result
 }
 
-# The seconds of each epoch but the first.
-epoch_seconds() {
-  sed -n 's/^{"epoch":.*"seconds":\([-0-9.e]*\).*/\1/p' "$1" | tail -n +2
+# benchmark NAME ARGUMENTS...
+benchmark() {
+  local name=$1 file=$out/benchmarks.${1//, /.}.jsonl
+  shift
+  train "benchmarks.${name//, /.}" --epochs 21 "$@" || return 1
+  figure "$name, seconds of 20 epochs" "$({ each_epoch seconds "$file"; each_epoch evaluation_seconds "$file"; } |
+    awk '{ sum += $1 } END { print sum }')"
+  figure "$name, seconds of the fastest epoch, without evaluation" "$(each_epoch seconds "$file" | sort -g | head -n 1)"
+  figure "$name, test accuracy in %" "$(number test_accuracy "$file")"
+}
+
+# each_epoch KEY FILE: the value of every epoch but the first.
+each_epoch() {
+  sed -n 's/^{"epoch":.*"'"$1"'":\([-0-9.e]*\).*/\1/p' "$2" | tail -n +2
 }
 
 # The other systems on the same machine, with its own Python; the first of six epochs warms up.

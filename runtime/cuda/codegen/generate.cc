@@ -82,6 +82,7 @@ class KernelWriter {
     }
     source += "extern \"C\" __global__ void __launch_bounds__(" + text(kThreads) +
               ") KERNEL(const __grid_constant__ Pointers p) {\n"
+              "  begin_kernel();\n"
               "  if (is_frozen(p.guard)) return;\n"
               "  [[maybe_unused]] const int block = static_cast<int>(blockIdx.x);\n" +
               dispatch + "}\n";

@@ -1,5 +1,7 @@
-// What device code shares: a block's shared memory, sums over a block, the step's status.
+// What device code shares: how a kernel begins, a block's shared memory, sums over a block, the
+// step's status.
 //
+//   begin_kernel();
 //   Shared<float> sums = shared_memory<float>(blockDim.x);
 //   float total = block_reduce(x, sums, [](float a, float b) { return a + b; });
 //
@@ -15,6 +17,18 @@
 #endif
 
 namespace adjoint::cuda {
+
+// What every thread calls before it touches memory. A launch that overlaps the one before it
+// (LaunchStream) waits here until that has ended and its writes are seen; its own successor may be
+// brought onto the device from here on.
+__device__ inline void begin_kernel() {
+#ifdef ADJOINT_FAKE_CUDA
+  fake_cuda::begin_thread();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // An array in shared memory. The test double checks every index.
 template <typename T>

@@ -1,4 +1,5 @@
 #include "runtime/cuda/api/launch.h"
+#include "runtime/cuda/device/block.h"
 #include "runtime/cuda/device/mma.h"
 #include "runtime/cuda/device/warp_product.h"
 
@@ -7,6 +8,7 @@ namespace {
 
 template <typename T>
 __global__ void product(const T* a, const T* b, float* sums) {
+  begin_kernel();
   constexpr int kWord = 4 / sizeof(T), kDepth = 8 * kWord;
   const int g = threadIdx.x / 4, t = threadIdx.x % 4;
   auto word = [&](const T* matrix, int row, int number) {

@@ -147,6 +147,7 @@ struct MomentResults {
 template <typename X, typename P, int kVec>
 __global__ void channel_moments(Columns columns, const X* x, const P* bias, Sums* partials,
                                 unsigned* tickets, MomentResults<P> results) {
+  begin_kernel();
   using C = Compute<P>;
   reduce_columns<kVec>(
       columns, partials, tickets,
@@ -189,6 +190,7 @@ template <typename X, typename Y, typename P, typename M, int kVec, bool kRelu, 
 __global__ void normalize(Columns columns, NormWindows windows, const X* x, const P* scale,
                           const P* offset, const M* mean, const M* variance, const P* bias,
                           Compute<P> epsilon, Y* y) {
+  begin_kernel();
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
   const NormChannels<P, kVec> k(at.channel, scale, offset, mean, variance, bias, epsilon);
@@ -248,6 +250,7 @@ struct NormGradArguments {
 template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
 __global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
                                unsigned* tickets, NormGradArguments<X, Y, P> a) {
+  begin_kernel();
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, NormSums(&sums)[kVec]) {
@@ -347,6 +350,7 @@ __device__ inline void write_cell(const NormWindows& w, const NormGradArguments<
 template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
 __global__ void norm_grad_write(Columns columns, NormWindows windows,
                                 NormGradArguments<X, Y, P> a) {
+  begin_kernel();
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
   const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,

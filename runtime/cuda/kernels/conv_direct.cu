@@ -20,6 +20,7 @@ __device__ int64_t viewer(const ConvAxis& axis, int64_t i, int64_t k) {
 
 template <typename T, typename Sum>
 __global__ void conv_direct(const T* x, const T* filter, T* y, ConvGeometry g) {
+  begin_kernel();
   const int64_t index = thread_number();
   if (index >= g.y_size()) return;
   const ConvAxis &rows = g.axes[0], &columns = g.axes[1];
@@ -46,6 +47,7 @@ __global__ void conv_direct(const T* x, const T* filter, T* y, ConvGeometry g) {
 
 template <typename T, typename Sum>
 __global__ void conv_direct_input_grad(const T* dy, const T* filter, T* dx, ConvGeometry g) {
+  begin_kernel();
   const int64_t index = thread_number();
   if (index >= g.x_size()) return;
   const ConvAxis &rows = g.axes[0], &columns = g.axes[1];
@@ -72,6 +74,7 @@ __global__ void conv_direct_input_grad(const T* dy, const T* filter, T* dx, Conv
 // Rows are summed first, then images, then the batch: long sums lose less so.
 template <typename T, typename Sum>
 __global__ void conv_direct_filter_grad(const T* x, const T* dy, T* dfilter, ConvGeometry g) {
+  begin_kernel();
   const int64_t index = thread_number();
   if (index >= g.filter_size()) return;
   const ConvAxis &rows = g.axes[0], &columns = g.axes[1];

@@ -111,6 +111,7 @@ struct ForwardCopy {
 template <typename Tile, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     forward(const T* x, const T* filter, T* y, const __grid_constant__ ConvSizes s) {
+  begin_kernel();
   const GemmShare share(threadIdx.x / 32, Tile::kWarps, tiles_of(s.depth(), Tile::kStep));
   ForwardCopy<Tile> copy(x, filter, s, share.first);
   typename Tile::Sums sums = {};
@@ -233,6 +234,7 @@ struct InputCopy {
 template <typename Tile, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
     input_grad(const T* dy, const T* filter, T* dx, const __grid_constant__ ConvSizes s) {
+  begin_kernel();
   const InputPlace<Tile> place(s);
   const Viewers rows(s.height, place.row), columns(s.width, place.column);
   const int steps = rows.count() * columns.count() * InputCopy<Tile>::steps_of_tap(s);

@@ -21,7 +21,7 @@ struct ConvGemmCall {
   const void* y = nullptr;
   void* result = nullptr;
   void* workspace = nullptr;
-  cudaStream_t stream = nullptr;
+  LaunchStream stream;
 };
 
 // Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.

@@ -91,6 +91,7 @@ struct Copy {
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     filter_grad(const float* x, const float* dy, float* parts,
                 const __grid_constant__ Arguments a) {
+  begin_kernel();
   const GemmShare share(blockIdx.z * Tile::kWarps + threadIdx.x / 32, a.parts * Tile::kWarps,
                         tiles_of(a.s.pixels(), Tile::kStep));
   Copy copy(x, dy, a, share.first);
@@ -106,6 +107,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 }
 
 __global__ void add_parts(const float* parts, float* result, int count, int part_count) {
+  begin_kernel();
   const int64_t i = thread_number();
   if (i >= count) return;
   float sum = parts[i];

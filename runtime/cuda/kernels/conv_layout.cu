@@ -12,6 +12,7 @@ struct Frame {
 
 template <typename T>
 __global__ void place_images(const T* from, T* to, Frame f) {
+  begin_kernel();
   const int64_t index = thread_number();
   if (index >= f.count) return;
   const int64_t channel = index % f.channels, pixel = index / f.channels;
@@ -36,7 +37,7 @@ void visit_size(size_t element_size, Body body) {
 }  // namespace
 
 void place(const void* from, void* to, const Placement& p, size_t element_size,
-           cudaStream_t stream) {
+           const LaunchStream& stream) {
   const Frame frame{p.batch * p.to[0] * p.to[1] * p.channels,
                     p.channels,
                     p.from[0],

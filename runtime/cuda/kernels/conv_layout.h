@@ -1,11 +1,11 @@
 // Copies around cuDNN's convolutions: images into a frame and back.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
+
+#include "runtime/cuda/api/launch.h"
 
 namespace adjoint::cuda {
 
@@ -19,6 +19,6 @@ struct Placement {
   std::array<int64_t, 2> shift = {};
 };
 void place(const void* from, void* to, const Placement& placement, size_t element_size,
-           cudaStream_t stream);
+           const LaunchStream& stream);
 
 }  // namespace adjoint::cuda

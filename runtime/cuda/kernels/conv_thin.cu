@@ -80,6 +80,7 @@ __device__ inline void add_row(const float (&x)[kPixels + kWidth - 1], Shared<fl
 template <int kWidth, typename T>
 __global__ void __launch_bounds__(kThreads, 1)
     conv_thin(const T* x, const T* filter, T* y, Thin g, int threads) {
+  begin_kernel();
   const int filter_size = g.filter_size(kWidth);
   const Shared<float> taps = shared_memory<float>(filter_size);
   for (int i = threadIdx.x; i < filter_size; i += kThreads) taps[i] = widen(filter[i]);
@@ -230,6 +231,7 @@ template <int kWidth, typename T>
 __global__ void __launch_bounds__(kThreads, 1)
     conv_thin_filter_grad(const T* x, const T* dy, T* dfilter, Thin g, Shares shares,
                           float* partials, unsigned* tickets) {
+  begin_kernel();
   const int slice = threadIdx.x / shares.roles, role = threadIdx.x % shares.roles;
   const int first = role % g.packs() * kPack;
   const int c = role / g.packs() % g.x_channels, k = role / g.packs() / g.x_channels;

@@ -13,6 +13,7 @@ using Bytes = Pack<uint32_t, kPackBytes / 4>;
 
 __global__ void copy_bytes(const unsigned char* from, unsigned char* to, size_t bytes,
                            const Status* guard) {
+  begin_kernel();
   if (is_frozen(guard)) return;
   const size_t thread = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const size_t threads = static_cast<size_t>(gridDim.x) * blockDim.x, packs = bytes / kPackBytes;

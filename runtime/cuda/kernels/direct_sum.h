@@ -6,6 +6,7 @@
 #include "graph/dtype.h"
 #include "graph/error.h"
 #include "runtime/cuda/api/launch.h"
+#include "runtime/cuda/device/block.h"
 #include "runtime/cuda/device/element.h"
 
 namespace adjoint::cuda {

@@ -12,6 +12,7 @@ constexpr int kThreads = 256;
 
 template <typename T>
 __global__ void find_not_finite(const T* x, int64_t count, Status* status, int launch) {
+  begin_kernel();
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count;
        i += step) {

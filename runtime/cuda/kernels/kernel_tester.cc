@@ -83,7 +83,8 @@ RawRun run_once(const KernelDef& kernel, const KernelRequest& request,
   call.inputs = in;
   call.outputs = out;
   call.workspace = buffers.poisoned(facts.workspace_bytes);
-  call.stream = buffers.stream.get();
+  bool overlaps = device_properties(0).architecture >= kOldestToOverlap;
+  call.stream = {buffers.stream.get(), overlaps ? &overlaps : nullptr};
   call.status = status;
   call.launch = 6;
   call.tickets = tickets;

@@ -40,6 +40,7 @@ __device__ inline double row_sum(const RowGroup& group, const LayerRows& rows, T
 template <typename T, int kVec>
 __global__ void layer_norm(LayerRows rows, const T* x, const T* scale, const T* offset,
                            Compute<T> epsilon, T* y, T* mean, T* variance) {
+  begin_kernel();
   using C = Compute<T>;
   const RowGroup group(rows.lanes);
   const T* from = x + group.row * rows.size;
@@ -95,6 +96,7 @@ struct LayerGradArguments {
 template <typename T, int kVec>
 __global__ void layer_grad_sums(Columns columns, Sums* partials, unsigned* tickets,
                                 LayerGradArguments<T> a) {
+  begin_kernel();
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
@@ -116,6 +118,7 @@ __global__ void layer_grad_sums(Columns columns, Sums* partials, unsigned* ticke
 
 template <typename T, int kVec>
 __global__ void layer_grad_write(LayerRows rows, LayerGradArguments<T> a) {
+  begin_kernel();
   using C = Compute<T>;
   const RowGroup group(rows.lanes);
   const bool inside = group.row < rows.rows;

@@ -8,6 +8,7 @@ namespace {
 
 template <typename T, typename Sum>
 __global__ void matmul_direct(const T* a, const T* b, T* d, BatchedProduct p) {
+  begin_kernel();
   const int64_t index = thread_number();
   if (index >= p.d_size()) return;
   const int64_t batch = index / (p.m * p.n), i = index / p.n % p.m, j = index % p.n;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "ops/pool.h"
+#include "runtime/cuda/device/block.h"
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/pack.h"
 #include "runtime/cuda/kernel.h"
@@ -103,6 +104,7 @@ __device__ inline Pixel x_pixel(const Pool& pool, int64_t pack) {
 // The elements of `from` at the winners of x's windows.
 template <typename T, int kVec>
 __global__ void max_pool(Pool pool, const T* x, const T* from, T* y) {
+  begin_kernel();
   int64_t pack;
   if (!has_pack<kVec>(pool.y_elements(), &pack)) return;
   const Pixel at = y_pixel<kVec>(pool, pack);
@@ -170,6 +172,7 @@ __device__ inline void gather_windows(const Pool& pool, int64_t pack, const Pixe
 
 template <typename T, int kVec>
 __global__ void max_pool_grad(Pool pool, const T* dy, const T* x, T* dx) {
+  begin_kernel();
   int64_t pack;
   if (!has_pack<kVec>(pool.x_elements(), &pack)) return;
   const Pixel at = x_pixel<kVec>(pool, pack);
@@ -180,6 +183,7 @@ __global__ void max_pool_grad(Pool pool, const T* dy, const T* x, T* dx) {
 
 template <typename T, int kVec>
 __global__ void avg_pool(Pool pool, const T* x, T* y) {
+  begin_kernel();
   int64_t pack;
   if (!has_pack<kVec>(pool.y_elements(), &pack)) return;
   const Pixel at = y_pixel<kVec>(pool, pack);
@@ -199,6 +203,7 @@ __global__ void avg_pool(Pool pool, const T* x, T* y) {
 
 template <typename T, int kVec>
 __global__ void avg_pool_grad(Pool pool, const T* dy, T* dx) {
+  begin_kernel();
   int64_t pack;
   if (!has_pack<kVec>(pool.x_elements(), &pack)) return;
   const Pixel at = x_pixel<kVec>(pool, pack);

@@ -97,6 +97,7 @@ struct Owned {
 template <typename T>
 __global__ void scatter_add(Scatter s, const T* target, Indices indices, const T* updates, T* out,
                             Failure failure) {
+  begin_kernel();
   const Owned own(s);
   const Shared<Match> matches = shared_memory<Match>(kThreads);
   const Shared<int> warp_counts =
@@ -201,6 +202,7 @@ struct WindowUpdate {
 
 template <typename T>
 __global__ void write_window(WindowUpdate w, const T* update, T* out) {
+  begin_kernel();
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= w.elements) return;
   int64_t rest = i, place = 0;

@@ -69,6 +69,7 @@ struct SoftmaxRow {
 
 template <typename T, bool kLog>
 __global__ void softmax(SoftmaxRows rows, const T* x, T* y) {
+  begin_kernel();
   const SoftmaxRow<T> row(rows, x);
   const Compute<T> log_sum = kLog ? scalar::log(row.sum) : 0;
   row.each([&](int64_t, int64_t place) {
@@ -91,6 +92,7 @@ __device__ int64_t label_of(const SoftmaxRow<T>& row, const SoftmaxRows& rows,
 template <typename T>
 __global__ void cross_entropy(SoftmaxRows rows, const T* logits, Indices labels, T* loss,
                               Failure failure) {
+  begin_kernel();
   const SoftmaxRow<T> row(rows, logits);
   const int64_t label = label_of(row, rows, labels, failure);
   if (label < 0 || row.group.lane != 0) return;
@@ -100,6 +102,7 @@ __global__ void cross_entropy(SoftmaxRows rows, const T* logits, Indices labels,
 template <typename T>
 __global__ void cross_entropy_grad(SoftmaxRows rows, const T* dloss, const T* logits,
                                    Indices labels, T* dlogits, Failure failure) {
+  begin_kernel();
   using C = Compute<T>;
   const SoftmaxRow<T> row(rows, logits);
   const int64_t label = label_of(row, rows, labels, failure);
@@ -113,6 +116,7 @@ __global__ void cross_entropy_grad(SoftmaxRows rows, const T* dloss, const T* lo
 
 template <typename T>
 __global__ void cross_entropy_dense(SoftmaxRows rows, const T* logits, const T* targets, T* loss) {
+  begin_kernel();
   using C = Compute<T>;
   const SoftmaxRow<T> row(rows, logits);
   const C log_sum = scalar::log(row.sum);

@@ -70,6 +70,8 @@ inline constexpr int warpSize = 32;
 
 namespace fake_cuda {
 
+// Waits for the launch before this one (griddepcontrol.wait), which here has always ended.
+void begin_thread();
 unsigned char* shared_memory();  // of the running block
 void check_shared_index(const void* data, int index, int count, size_t element_size);
 // Waits until the lanes in `mask` have come here; the value that the lane `source` (of the warp)
