@@ -14,6 +14,10 @@ namespace adjoint::cuda {
 // f32. The filter's gradient is for the CUDA cores only.
 enum class ConvGemmMath { cores, tf32, bf16 };
 
+// What the rows of tiles are for the input's gradient: images, all at one pixel of x, or pixels of
+// x one behind the other.
+enum class ConvGemmRows { images, pixels };
+
 // What one of the launches computes, and where from, of floats or Bf16; filters are [o,kh,kw,c].
 struct ConvGemmCall {
   const void* x = nullptr;
@@ -26,11 +30,12 @@ struct ConvGemmCall {
 
 // Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.
 bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
-// Besides, strides of 1, and images enough to fill half a tile, whose rows they are.
-bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math);
+// Besides, strides of 1, and where they are rows, images enough to fill half a tile.
+bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows);
 
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
-void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
+void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                          const ConvGemmCall& call);
 // In so many parts, so that all multiprocessors have some.
 int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors);
 size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts);
