@@ -333,7 +333,7 @@ void GridRunner::check_shared(const void* data, int index, int count, size_t ele
   } else if (offset < 0 || offset + count * element_size > grid_.shared_bytes) {
     find("out of range: a shared array beyond the " + std::to_string(grid_.shared_bytes) +
          " bytes of the launch");
-  } else if (offset % element_size != 0) {
+  } else if (offset % (element_size & (0 - element_size)) != 0) {  // no type is aligned to more
     find("misaligned shared array");
   } else {
     return;

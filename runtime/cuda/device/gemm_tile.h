@@ -143,6 +143,9 @@ struct GemmTile {
   static constexpr int kSumBytes = kThreads * kVectors * static_cast<int>(sizeof(Vector));
   static constexpr int kSharedBytes = kRingBytes > kSumBytes ? kRingBytes : kSumBytes;
   static_assert(kSharedBytes <= 99 << 10);  // what each device has from sm_80 on
+  // A tile that is laid out: its rows are apart so that writes of few rows meet a bank.
+  static constexpr int kTileRow = Columns::kSize + 4;
+  static constexpr int kTileBytes = Rows::kSize * kTileRow * static_cast<int>(sizeof(float));
 
   // One stage of the warp's ring.
   struct Stage {
@@ -177,6 +180,39 @@ struct GemmTile {
   // Adds what the warps have. Calls store(row, column, values) for every vector of the tile.
   template <typename Store>
   __device__ static void add_warps(const Sums& sums, Store store) {
+    const Shared<Vector> parts = hand_in(sums);
+    for (int v = threadIdx.x / 32; v < kVectors; v += kWarps) {
+      store(Product::row(v), Product::column(v), total(parts, v));
+    }
+  }
+
+  // The same. What `store` gives back then lies at the beginning of shared memory, for all threads,
+  // in rows of kTileRow.
+  template <typename Store>
+  __device__ static Shared<float> add_warps_and_keep(const Sums& sums, Store store) {
+    constexpr int kEach = kVectors / kWarps;  // vectors of a lane
+    static_assert(kVectors % kWarps == 0);
+    const int warp = threadIdx.x / 32;
+    const Shared<Vector> parts = hand_in(sums);
+    Vector kept[kEach];
+    for (int i = 0; i < kEach; ++i) {
+      const int v = warp + i * kWarps;
+      kept[i] = store(Product::row(v), Product::column(v), total(parts, v));
+    }
+    const Shared<Vector> tile =
+        shared_memory<Vector>(kTileBytes / static_cast<int>(sizeof(Vector)));
+    __syncthreads();  // the parts are no longer read
+    for (int i = 0; i < kEach; ++i) {
+      const int v = warp + i * kWarps;
+      tile[(Product::row(v) * kTileRow + Product::column(v)) / Product::kVector] = kept[i];
+    }
+    __syncthreads();
+    return shared_memory<float>(Rows::kSize * kTileRow);
+  }
+
+ private:
+  // What all warps have, in shared memory.
+  __device__ static Shared<Vector> hand_in(const Sums& sums) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Shared<Vector> parts = shared_memory<Vector>(kWarps * kVectors * 32);
     __syncthreads();  // the rings are no longer read
@@ -184,14 +220,17 @@ struct GemmTile {
       parts[(warp * kVectors + v) * 32 + lane] = Product::vector(sums, v);
     }
     __syncthreads();
-    for (int v = warp; v < kVectors; v += kWarps) {
-      Vector total = parts[v * 32 + lane];
-      for (int other = 1; other < kWarps; ++other) {
-        const Vector part = parts[(other * kVectors + v) * 32 + lane];
-        for (int k = 0; k < Product::kVector; ++k) total[k] += part[k];
-      }
-      store(Product::row(v), Product::column(v), total);
+    return parts;
+  }
+  // The lane's v-th vector of their sum.
+  __device__ static Vector total(const Shared<Vector>& parts, int v) {
+    const int lane = threadIdx.x % 32;
+    Vector result = parts[v * 32 + lane];
+    for (int other = 1; other < kWarps; ++other) {
+      const Vector part = parts[(other * kVectors + v) * 32 + lane];
+      for (int k = 0; k < Product::kVector; ++k) result[k] += part[k];
     }
+    return result;
   }
 };
 

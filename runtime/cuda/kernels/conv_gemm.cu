@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/cuda/device/column_moments.h"
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/gemm_tensor.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
@@ -76,20 +77,70 @@ struct ForwardCopy {
   }
 };
 
+// Of the block's tile, the warp's share.
+template <typename Tile, typename T = typename Tile::Element>
+__device__ inline void add_products(const T* x, const T* filter, const ConvSizes& s,
+                                    typename Tile::Sums& sums) {
+  const GemmShare share(threadIdx.x / 32, Tile::kWarps, tiles_of(s.depth(), Tile::kStep));
+  ForwardCopy<Tile> copy(x, filter, s, share.first);
+  Tile::accumulate(copy, share.end - share.first, sums);
+}
+
 template <typename Tile, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     forward(const T* x, const T* filter, T* y, const __grid_constant__ ConvSizes s) {
   begin_kernel();
-  const GemmShare share(threadIdx.x / 32, Tile::kWarps, tiles_of(s.depth(), Tile::kStep));
-  ForwardCopy<Tile> copy(x, filter, s, share.first);
   typename Tile::Sums sums = {};
-  Tile::accumulate(copy, share.end - share.first, sums);
+  add_products<Tile>(x, filter, s, sums);
   const int pixels = s.pixels();
   Tile::add_warps(sums, [&](int row, int column, typename Tile::Vector values) {
     const int pixel = blockIdx.x * Tile::Rows::kSize + row;
     const int channel = blockIdx.y * Tile::Columns::kSize + column;
     if (pixel < pixels && channel < s.o) store(y + (pixel * s.o + channel), values);
   });
+}
+
+// What is stored, in f32.
+template <typename T, int kVector>
+__device__ inline Pack<float, kVector> rounded(Pack<float, kVector> values) {
+  for (int k = 0; k < kVector; ++k) values[k] = widen(narrow<T>(values[k]));
+  return values;
+}
+
+// And the moments of y's channels.
+template <typename Tile, typename T = typename Tile::Element>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    forward_moments(const T* x, const T* filter, T* y, const __grid_constant__ ConvSizes s,
+                    ColumnGroups groups, const __grid_constant__ ColumnMoments moments) {
+  begin_kernel();
+  typename Tile::Sums sums = {};
+  add_products<Tile>(x, filter, s, sums);
+  const int first_pixel = blockIdx.x * Tile::Rows::kSize;
+  const int first_channel = blockIdx.y * Tile::Columns::kSize;
+  const int rows = min(Tile::Rows::kSize, s.pixels() - first_pixel);
+  const int channels = min(Tile::Columns::kSize, s.o - first_channel);
+  const Shared<float> tile =
+      Tile::add_warps_and_keep(sums, [&](int row, int column, typename Tile::Vector values) {
+        if (row < rows && column < channels) {
+          store(y + ((first_pixel + row) * s.o + first_channel + column), values);
+        }
+        return rounded<T>(values);
+      });
+  const ColumnSlice at(channels);
+  ColumnPart part;
+  if (at.is_inside()) {
+    const float bias = moments.bias == nullptr ? 0 : moments.bias[first_channel + at.channel];
+    part.first = tile[at.channel] + bias;
+    for (int row = at.slice; row < rows; row += at.slices) {
+      part.add(tile[row * Tile::kTileRow + at.channel] + bias);
+    }
+  }
+  const ColumnBlock block = {.number = static_cast<int>(blockIdx.x),
+                             .first = first_channel,
+                             .channels = channels,
+                             .all = s.o,
+                             .tickets = moments.tickets + blockIdx.y * groups.tickets()};
+  join_columns(block, groups, moments, part, Tile::kTileBytes);
 }
 
 template <typename Tile>
@@ -105,6 +156,32 @@ void launch_forward(const char* name, const ConvGeometry& g, const ConvGemmCall&
          static_cast<T*>(call.result), ConvSizes(g));
 }
 
+constexpr int kForwardRows = ForwardCores::Rows::kSize;
+constexpr int kForwardColumns = ForwardCores::Columns::kSize;
+ColumnGroups groups_of(const ConvGeometry& g) {
+  return {tiles_of(g.y_size() / g.y_channels, kForwardRows),
+          tiles_of(g.y_channels, kForwardColumns), kTickets};
+}
+
+template <typename Tile>
+void launch_forward_moments(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
+  using T = typename Tile::Element;
+  static_assert(Tile::Rows::kSize == kForwardRows && Tile::Columns::kSize == kForwardColumns);
+  static_assert(Tile::kTileBytes + column_scratch_bytes(Tile::kThreads) <= Tile::kSharedBytes);
+  const ColumnGroups groups = groups_of(g);
+  launch(name, forward_moments<Tile>,
+         {.grid = dim3(groups.blocks, tiles_of(g.y_channels, kForwardColumns)),
+          .block = dim3(Tile::kThreads),
+          .shared_bytes = Tile::kSharedBytes},
+         call.stream, static_cast<const T*>(call.x), static_cast<const T*>(call.filter),
+         static_cast<T*>(call.result), ConvSizes(g), groups,
+         ColumnMoments{.bias = call.bias,
+                       .parts = static_cast<ColumnPart*>(call.workspace),
+                       .tickets = call.tickets,
+                       .mean = call.mean,
+                       .variance = call.variance});
+}
+
 }  // namespace
 
 bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math) {
@@ -117,6 +194,11 @@ bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math) {
          std::min(g.axes[0].pad, g.axes[1].pad) >= 0;
 }
 
+bool fits_conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math) {
+  return fits_conv_gemm(g, math) &&
+         ColumnGroups::fit(tiles_of(g.y_channels, kForwardColumns), kTickets);
+}
+
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
   switch (math) {
     case ConvGemmMath::cores:
@@ -125,6 +207,21 @@ void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& cal
       return launch_forward<ForwardTensor<float>>("conv_gemm_tf32", g, call);
     case ConvGemmMath::bf16:
       return launch_forward<ForwardTensor<Bf16>>("conv_gemm_bf16", g, call);
+  }
+}
+
+size_t conv_gemm_moments_workspace(const ConvGeometry& g) {
+  return groups_of(g).partial_bytes(static_cast<int>(g.y_channels));
+}
+
+void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
+  switch (math) {
+    case ConvGemmMath::cores:
+      return launch_forward_moments<ForwardCores>("conv_gemm_moments", g, call);
+    case ConvGemmMath::tf32:
+      return launch_forward_moments<ForwardTensor<float>>("conv_gemm_tf32_moments", g, call);
+    case ConvGemmMath::bf16:
+      return launch_forward_moments<ForwardTensor<Bf16>>("conv_gemm_bf16_moments", g, call);
   }
 }
 

@@ -26,14 +26,24 @@ struct ConvGemmCall {
   void* result = nullptr;
   void* workspace = nullptr;
   LaunchStream stream;
+  // With moments: of y plus a bias, where there is one.
+  const float* bias = nullptr;
+  float* mean = nullptr;
+  float* variance = nullptr;
+  unsigned* tickets = nullptr;
 };
 
 // Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.
 bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
-// Besides, strides of 1, and where they are rows, images enough to fill half a tile.
+// Besides, channels of y in so few tiles that each has tickets.
+bool fits_conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math);
+// Of those above: strides of 1, and where they are rows, images enough to fill half a tile.
 bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows);
 
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
+// And the mean and variance of each channel of y (norm.h), as it is stored.
+size_t conv_gemm_moments_workspace(const ConvGeometry& g);
+void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                           const ConvGemmCall& call);
 // In so many parts, so that all multiprocessors have some.

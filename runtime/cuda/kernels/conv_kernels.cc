@@ -1,185 +1,27 @@
 // Kernels of conv2d and its gradients.
 //
-// cuDNN takes the regions of filter_layout.h, whose filters are in its order. It wants the same
-// padding on both sides: copies into the workspace, and out of it, give it that. Our own products
-// of tiles compete with it. What is thin stays outside of regions, since the kernels for it are
-// faster.
+// cuDNN takes the regions of filter_layout.h, whose filters are in its order. Our own products of
+// tiles compete with it. What is thin stays outside of regions, since the kernels for it are
+// faster. The regions of conv_moments.h are computed by the same kernels: ours take the moments
+// themselves, cuDNN's are followed by a pass over y.
 #include <algorithm>
-#include <limits>
 #include <memory>
 
 #include "graph/error.h"
 #include "ops/conv.h"
-#include "runtime/cuda/api/cudnn.h"
+#include "runtime/cuda/conv_moments.h"
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernel.h"
+#include "runtime/cuda/kernels/channel_moments.h"
+#include "runtime/cuda/kernels/conv_cudnn.h"
 #include "runtime/cuda/kernels/conv_direct.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
-#include "runtime/cuda/kernels/conv_layout.h"
 #include "runtime/cuda/kernels/conv_thin.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cuda {
 namespace {
-
-// Whether cuDNN, which pads both sides alike, sees the right windows with the padding before x.
-bool pads_as_cudnn(const ConvGeometry& g) {
-  return std::ranges::all_of(g.axes, [](const ConvAxis& axis) {
-    const int64_t room = axis.x + 2 * axis.pad - (axis.filter - 1) * axis.dilation - 1;
-    return room >= 0 && room / axis.stride + 1 == axis.y;
-  });
-}
-
-// x for cuDNN: as it is, or in a frame of what the filters see.
-struct FramedX {
-  bool is_framed = false;
-  std::array<int64_t, 2> size = {};
-};
-FramedX framed_x(const ConvGeometry& g) {
-  if (pads_as_cudnn(g)) return {false, {g.axes[0].x, g.axes[1].x}};
-  return {true, {g.axes[0].span(), g.axes[1].span()}};
-}
-
-ConvShape shape_of(const ConvGeometry& g, const FramedX& x, DType dtype, const Options& options) {
-  ConvShape shape{
-      .dtype = dtype,
-      .precision = options.tf32 && dtype == DType::f32 ? Precision::tf32 : Precision::f32,
-      .batch = g.batch,
-      .x = x.size,
-      .x_channels = g.x_channels,
-      .y_channels = g.y_channels,
-      .groups = g.groups};
-  for (int i = 0; i < 2; ++i) {
-    shape.y[i] = g.axes[i].y;
-    shape.filter[i] = g.axes[i].filter;
-    shape.stride[i] = g.axes[i].stride;
-    shape.dilation[i] = g.axes[i].dilation;
-    shape.pad[i] = x.is_framed ? 0 : g.axes[i].pad;
-  }
-  return shape;
-}
-
-// The parts of the workspace, one after another.
-struct Workspace {
-  static constexpr size_t kAlignment = 256;
-  size_t bytes = 0;
-
-  size_t add(size_t part) {
-    const size_t offset = bytes;
-    bytes += (part + kAlignment - 1) / kAlignment * kAlignment;
-    return offset;
-  }
-};
-
-// The convolution in a region, as a request of its own.
-KernelRequest convolution_in(const KernelRequest& region) {
-  const Block& body = region.region();
-  int32_t index = 0;
-  while (!is_convolution(body.node(index))) ++index;
-  const Node& node = body.node(index);
-  KernelRequest request{node, {}, {concrete(node.types[0])}};
-  for (ValueId operand : node.operands) request.inputs.push_back(concrete(body.type(operand)));
-  return request;
-}
-
-// A convolution with an algorithm, and its copies.
-class CudnnConv {
- public:
-  CudnnConv(const KernelRequest& region, ConvDirection direction, Context& context)
-      : direction_(direction),
-        geometry_(geometry_of(convolution_in(region))),
-        x_(framed_x(geometry_)),
-        element_size_(size_of(region.outputs[0].dtype)),
-        convolution_(shape_of(geometry_, x_, region.outputs[0].dtype, context.options)),
-        cudnn_(context.cudnn) {
-    algorithms_ = cudnn_.algorithms(convolution_, direction, context.options.deterministic);
-  }
-
-  const std::vector<ConvAlgorithm>& algorithms() const { return algorithms_; }
-  void choose(const KernelRequest& request);
-  KernelFacts facts() const {
-    return {.workspace_bytes = workspace_.bytes, .flops = geometry_.flops()};
-  }
-  void enqueue(const KernelCall& call) const;
-
- private:
-  Placement into_frame() const {
-    return {.batch = geometry_.batch,
-            .channels = geometry_.x_channels,
-            .from = {geometry_.axes[0].x, geometry_.axes[1].x},
-            .to = x_.size,
-            .shift = {geometry_.axes[0].pad, geometry_.axes[1].pad}};
-  }
-  Placement out_of_frame() const {
-    Placement result = into_frame();
-    std::swap(result.from, result.to);
-    for (int64_t& shift : result.shift) shift = -shift;
-    return result;
-  }
-
-  ConvDirection direction_;
-  ConvGeometry geometry_;
-  FramedX x_;
-  size_t element_size_;
-  Convolution convolution_;
-  Cudnn& cudnn_;
-  std::vector<ConvAlgorithm> algorithms_;
-  ConvAlgorithm algorithm_;
-  Workspace workspace_;
-  size_t x_offset_ = 0, algorithm_offset_ = 0;
-};
-
-void CudnnConv::choose(const KernelRequest& request) {
-  auto chosen = algorithms_.begin();
-  if (const std::optional<int> number = variant_number(request)) {
-    chosen = std::ranges::find(algorithms_, *number, &ConvAlgorithm::number);
-  }
-  if (chosen == algorithms_.end()) {
-    throw PlanError("cuDNN offers no algorithm " + std::string(request.variant) + " for " +
-                    std::string(convolution_in(request).node.op->name));
-  }
-  algorithm_ = *chosen;
-  workspace_ = {};
-  if (x_.is_framed) {
-    x_offset_ = workspace_.add(geometry_.batch * x_.size[0] * x_.size[1] * geometry_.x_channels *
-                               element_size_);
-  }
-  algorithm_offset_ = workspace_.add(algorithm_.workspace_bytes);
-}
-
-void CudnnConv::enqueue(const KernelCall& call) const {
-  // cuDNN only reads what its direction does not write.
-  void* first = const_cast<void*>(call.inputs[0]);
-  void* second = const_cast<void*>(call.inputs[1]);
-  void* result = call.outputs[0];
-  const bool is_input_grad = direction_ == ConvDirection::input_grad;
-  const bool is_filter_grad = direction_ == ConvDirection::filter_grad;
-  void* const x = is_input_grad ? result : first;
-  void* const filter = is_filter_grad ? result : second;
-  void* const y = is_input_grad ? first : is_filter_grad ? second : result;
-
-  auto* const workspace = static_cast<std::byte*>(call.workspace);
-  void* const own_x = x_.is_framed ? workspace + x_offset_ : x;
-  if (x_.is_framed && !is_input_grad) place(x, own_x, into_frame(), element_size_, call.stream);
-  cudnn_.run(convolution_, direction_, algorithm_,
-             {.x = own_x, .filter = filter, .y = y, .workspace = workspace + algorithm_offset_},
-             call.stream);
-  if (x_.is_framed && is_input_grad) place(own_x, x, out_of_frame(), element_size_, call.stream);
-}
-
-// Floats of at most 32 bits, added in 32 bits; images that are there, of sizes that fit an int.
-bool fits_cudnn(const KernelRequest& convolution) {
-  const DType dtype = convolution.outputs[0].dtype;
-  if (dtype == DType::f64 || accumulation_of(convolution) != DType::f32) return false;
-  const ConvGeometry g = geometry_of(convolution);
-  const FramedX x = framed_x(g);
-  const int64_t x_size = g.batch * x.size[0] * x.size[1] * g.x_channels;
-  const int64_t largest =
-      std::max({x_size, g.y_size(), g.filter_size(), g.axes[0].pad, g.axes[1].pad});
-  return std::min({x_size, g.y_size(), g.filter_size()}) > 0 &&
-         largest <= std::numeric_limits<int>::max();
-}
 
 constexpr const char* signature_of(ConvDirection direction) {
   if (direction == ConvDirection::forward) return kTurnedConv;
@@ -233,11 +75,21 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
+// Of the variants of the input's gradient whose tiles have pixels as rows.
+constexpr std::string_view kPixelRows = "-pixels";
+
+ConvGemmRows gemm_rows(const KernelRequest& region) {
+  return region.variant.ends_with(kPixelRows) ? ConvGemmRows::pixels : ConvGemmRows::images;
+}
+
 // What the variants multiply with; unnamed, floats are not rounded.
 template <ConvDirection kDirection>
 ConvGemmMath gemm_math(const KernelRequest& region, const Options& options) {
   const bool has_tensor_cores = kDirection != ConvDirection::filter_grad;
-  const std::string_view variant = region.variant;
+  std::string_view variant = region.variant;
+  if (kDirection == ConvDirection::input_grad && gemm_rows(region) == ConvGemmRows::pixels) {
+    variant.remove_suffix(kPixelRows.size());
+  }
   if (has_tensor_cores && region.outputs[0].dtype == DType::bf16) {
     if (variant.empty() || variant == "bf16") return ConvGemmMath::bf16;
   } else {
@@ -249,17 +101,22 @@ ConvGemmMath gemm_math(const KernelRequest& region, const Options& options) {
 }
 
 template <ConvDirection kDirection>
-bool supports_gemm(const KernelRequest& request) {
-  if (signature(request.region()) != signature_of(kDirection)) return false;
-  const KernelRequest convolution = convolution_in(request);
+bool is_for_gemm(const KernelRequest& convolution) {
   const DType dtype = convolution.outputs[0].dtype;
   const bool is_bf16 = dtype == DType::bf16 && kDirection != ConvDirection::filter_grad;
   if (dtype != DType::f32 && !is_bf16) return false;
   if (accumulation_of(convolution) != DType::f32 || is_thin(convolution)) return false;
   const ConvGeometry g = geometry_of(convolution);
   const ConvGemmMath math = is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::cores;
-  return kDirection == ConvDirection::input_grad ? fits_conv_gemm_input_grad(g, math)
-                                                 : fits_conv_gemm(g, math);
+  return kDirection == ConvDirection::input_grad
+             ? fits_conv_gemm_input_grad(g, math, ConvGemmRows::images)
+             : fits_conv_gemm(g, math);
+}
+
+template <ConvDirection kDirection>
+bool supports_gemm(const KernelRequest& request) {
+  return signature(request.region()) == signature_of(kDirection) &&
+         is_for_gemm<kDirection>(convolution_in(request));
 }
 
 // Into how many parts the pixels are cut, for the filter's gradient.
@@ -283,7 +140,7 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
   const ConvGemmMath math = gemm_math<kDirection>(request, context.options);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
-  return [g, math, parts](const KernelCall& call) {
+  return [g, math, parts, rows = gemm_rows(request)](const KernelCall& call) {
     const void* const first = call.inputs[0];
     const void* const second = call.inputs[1];
     ConvGemmCall work{
@@ -293,7 +150,7 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
       conv_gemm(g, math, work);
     } else if constexpr (kDirection == ConvDirection::input_grad) {
       work.y = first, work.filter = second;
-      conv_gemm_input_grad(g, math, work);
+      conv_gemm_input_grad(g, math, rows, work);
     } else {
       work.x = first, work.y = second;
       conv_gemm_filter_grad(g, parts, work);
@@ -305,11 +162,19 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
 enum class Rank { first, last };
 
 template <ConvDirection kDirection, Rank kRank>
-std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
+std::string gemm_variant(const KernelRequest& request, const Options& options) {
   const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
-  if (!is_bf16 && context.options.tf32 == (kRank == Rank::last)) return {kGemmTile<kDirection>};
-  if (kRank == Rank::last || kDirection == ConvDirection::filter_grad) return {};
-  return {is_bf16 ? "bf16" : "tf32"};
+  if (!is_bf16 && options.tf32 == (kRank == Rank::last)) return kGemmTile<kDirection>;
+  if (kRank == Rank::last || kDirection == ConvDirection::filter_grad) return "";
+  return is_bf16 ? "bf16" : "tf32";
+}
+
+template <ConvDirection kDirection, Rank kRank>
+std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
+  const std::string variant = gemm_variant<kDirection, kRank>(request, context.options);
+  if (variant.empty()) return {};
+  if (kDirection != ConvDirection::input_grad) return {variant};
+  return {variant, variant + std::string(kPixelRows)};
 }
 
 template <ConvDirection kDirection, Rank kRank>
@@ -320,6 +185,126 @@ constexpr KernelDef gemm_kernel(std::string_view name) {
           .describe = describe_gemm<kDirection>,
           .prepare = prepare_gemm<kDirection>,
           .variants = gemm_variants<kDirection, kRank>};
+}
+
+// The convolution in a region of conv_moments.h, if y is stored as kernels read it, its filter as
+// is said and all else in f32.
+std::optional<KernelRequest> convolution_with_moments(const KernelRequest& request,
+                                                      bool is_turned) {
+  const auto moments = conv_moments_in(request.region());
+  const auto is_f32 = [](const TensorType& type) { return type.dtype == DType::f32; };
+  const DType y = request.outputs[0].dtype;
+  if (!moments || moments->is_turned != is_turned || (y != DType::f32 && y != DType::bf16) ||
+      !std::all_of(request.inputs.begin() + 2, request.inputs.end(), is_f32) ||
+      !std::all_of(request.outputs.begin() + 1, request.outputs.end(), is_f32)) {
+    return std::nullopt;
+  }
+  return convolution_in(request);
+}
+
+const float* bias_of(const KernelCall& call) {
+  return call.inputs.size() > 4 ? call.input<float>(4) : nullptr;
+}
+
+// Of the sums that moments are made of.
+double moment_flops(const ConvGeometry& g) { return 4.0 * g.y_size(); }
+
+bool supports_thin_moments(const KernelRequest& request) {
+  const auto convolution = convolution_with_moments(request, false);
+  return convolution && is_thin(*convolution);
+}
+
+KernelFacts describe_thin_moments(const KernelRequest& request, Context&) {
+  const KernelRequest convolution = convolution_in(request);
+  const ConvGeometry g = geometry_of(convolution);
+  return {.workspace_bytes = thin_conv_moments_workspace(convolution),
+          .flops = g.flops() + moment_flops(g)};
+}
+
+PreparedKernel prepare_thin_moments(const KernelRequest& request, Context&) {
+  return prepare_thin_conv_moments(convolution_in(request));
+}
+
+bool supports_gemm_moments(const KernelRequest& request) {
+  const auto convolution = convolution_with_moments(request, true);
+  if (!convolution || !is_for_gemm<ConvDirection::forward>(*convolution)) return false;
+  const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
+  return fits_conv_gemm_moments(geometry_of(*convolution),
+                                is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::cores);
+}
+
+KernelFacts describe_gemm_moments(const KernelRequest& request, Context& context) {
+  gemm_math<ConvDirection::forward>(request, context.options);
+  const ConvGeometry g = geometry_of(convolution_in(request));
+  return {.workspace_bytes = conv_gemm_moments_workspace(g), .flops = g.flops() + moment_flops(g)};
+}
+
+PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& context) {
+  const ConvGemmMath math = gemm_math<ConvDirection::forward>(request, context.options);
+  return [g = geometry_of(convolution_in(request)), math](const KernelCall& call) {
+    conv_gemm_moments(g, math,
+                      {.x = call.inputs[0],
+                       .filter = call.inputs[1],
+                       .result = call.outputs[0],
+                       .workspace = call.workspace,
+                       .stream = call.stream,
+                       .bias = bias_of(call),
+                       .mean = call.output<float>(1),
+                       .variance = call.output<float>(2),
+                       .tickets = call.tickets});
+  };
+}
+
+template <Rank kRank>
+constexpr KernelDef gemm_moments_kernel() {
+  return {.name = "adjoint.conv2d_gemm_moments",
+          .op = "region",
+          .supports = supports_gemm_moments,
+          .describe = describe_gemm_moments,
+          .prepare = prepare_gemm_moments,
+          .variants = gemm_variants<ConvDirection::forward, kRank>};
+}
+
+bool supports_cudnn_moments(const KernelRequest& request) {
+  const auto convolution = convolution_with_moments(request, true);
+  return convolution && fits_cudnn(*convolution) && !is_thin(*convolution);
+}
+
+// A convolution by cuDNN, and the moments of its results; the workspace is the one's, then the
+// other's.
+struct CudnnMoments {
+  CudnnConv convolution;
+  TensorType y;
+  size_t offset = 0;  // of the moments' workspace
+
+  CudnnMoments(const KernelRequest& request, Context& context)
+      : convolution(request, ConvDirection::forward, context), y(request.outputs[0]) {
+    convolution.choose(request);
+    offset = convolution.facts().workspace_bytes;
+  }
+  void enqueue(const KernelCall& call) const {
+    convolution.enqueue(call);
+    channel_moments(y,
+                    {.x = call.outputs[0],
+                     .bias = bias_of(call),
+                     .workspace = static_cast<std::byte*>(call.workspace) + offset,
+                     .mean = call.output<float>(1),
+                     .variance = call.output<float>(2)},
+                    call);
+  }
+};
+
+KernelFacts describe_cudnn_moments(const KernelRequest& request, Context& context) {
+  const CudnnMoments both(request, context);
+  return {
+      .workspace_bytes = both.offset + channel_moments_workspace(both.y),
+      .flops = both.convolution.facts().flops + moment_flops(geometry_of(convolution_in(request)))};
+}
+
+PreparedKernel prepare_cudnn_moments(const KernelRequest& request, Context& context) {
+  return [both = std::make_shared<CudnnMoments>(request, context)](const KernelCall& call) {
+    both->enqueue(call);
+  };
 }
 
 constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
@@ -333,6 +318,18 @@ constexpr KernelDef kKernels[] = {
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
     cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
+    gemm_moments_kernel<Rank::first>(),
+    {.name = "cudnn.conv2d_moments",
+     .op = "region",
+     .supports = supports_cudnn_moments,
+     .describe = describe_cudnn_moments,
+     .prepare = prepare_cudnn_moments,
+     .variants = cudnn_variants<ConvDirection::forward>},
+    {.name = "adjoint.conv2d_thin_moments",
+     .op = "region",
+     .supports = supports_thin_moments,
+     .describe = describe_thin_moments,
+     .prepare = prepare_thin_moments},
     {.name = "adjoint.conv2d_thin",
      .op = "conv2d",
      .supports = is_thin,
@@ -346,6 +343,7 @@ constexpr KernelDef kKernels[] = {
     gemm_kernel<ConvDirection::forward, Rank::last>(kGemm),
     gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad),
     gemm_kernel<ConvDirection::filter_grad, Rank::last>(kGemmFilterGrad),
+    gemm_moments_kernel<Rank::last>(),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,

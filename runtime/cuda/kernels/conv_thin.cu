@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "ops/conv.h"
+#include "runtime/cuda/device/column_moments.h"
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/last_block.h"
 #include "runtime/cuda/device/pack.h"
@@ -35,6 +36,8 @@ struct Thin {
         y_channels(static_cast<int>(g.y_channels)) {}
 
   ADJOINT_HOST_DEVICE int packs() const { return y_channels / kPack; }
+  // Threads of a pack.
+  ADJOINT_HOST_DEVICE int per_row() const { return (y_columns + kPixels - 1) / kPixels; }
   ADJOINT_HOST_DEVICE int filter_size(int width) const {
     return height * width * x_channels * y_channels;
   }
@@ -76,34 +79,45 @@ __device__ inline void add_row(const float (&x)[kPixels + kWidth - 1], Shared<fl
   }
 }
 
-// The filter is in shared memory. While a row is added up, the next one's x is on its way.
-template <int kWidth, typename T>
-__global__ void __launch_bounds__(kThreads, 1)
-    conv_thin(const T* x, const T* filter, T* y, Thin g, int threads) {
-  begin_kernel();
-  const int filter_size = g.filter_size(kWidth);
-  const Shared<float> taps = shared_memory<float>(filter_size);
-  for (int i = threadIdx.x; i < filter_size; i += kThreads) taps[i] = widen(filter[i]);
-  __syncthreads();
-  const int index = blockIdx.x * kThreads + threadIdx.x;
-  if (index >= threads) return;
-  const int per_row = (g.y_columns + kPixels - 1) / kPixels;
-  const int first = index % g.packs() * kPack;
-  const int column = index / g.packs() % per_row * kPixels;
-  const int row = index / (g.packs() * per_row) % g.y_rows;
-  const int image = index / (g.packs() * per_row * g.y_rows);
+// Where the pixels and channels of y are that a thread computes.
+struct ThinPlace {
+  int first;  // channel
+  int image, row, column;
 
+  __device__ ThinPlace(const Thin& g, int index)
+      : first(index % g.packs() * kPack),
+        image(index / (g.packs() * g.per_row() * g.y_rows)),
+        row(index / (g.packs() * g.per_row()) % g.y_rows),
+        column(index / g.packs() % g.per_row() * kPixels) {}
+  __device__ int channel_at(const Thin& g, int p) const {
+    return ((image * g.y_rows + row) * g.y_columns + column + p) * g.y_channels + first;
+  }
+};
+
+template <int kWidth, typename T>
+__device__ inline Shared<float> copy_filter(const T* filter, const Thin& g) {
+  const int size = g.filter_size(kWidth);
+  const Shared<float> taps = shared_memory<float>(size);
+  for (int i = threadIdx.x; i < size; i += kThreads) taps[i] = widen(filter[i]);
+  __syncthreads();
+  return taps;
+}
+
+// While a row is added up, the next one's x is on its way.
+template <int kWidth, typename T>
+__device__ inline void add_rows(const T* x, const Shared<float>& taps, const Thin& g,
+                                const ThinPlace& at, float (&sums)[kPixels][kPack]) {
   constexpr int kSpan = kPixels + kWidth - 1;
-  float now[kSpan], sums[kPixels][kPack] = {};
+  float now[kSpan];
   T next[kSpan];  // widened later, which waits for the loads
   auto load = [&](int k, int c) {
-    const XRow<T> from(x, g, image, row + k - g.pad_rows, c);
-    for (int i = 0; i < kSpan; ++i) next[i] = from[column + i - g.pad_columns];
+    const XRow<T> from(x, g, at.image, at.row + k - g.pad_rows, c);
+    for (int i = 0; i < kSpan; ++i) next[i] = from[at.column + i - g.pad_columns];
   };
   const int step = g.x_channels * g.y_channels;
   load(0, 0);
   for (int k = 0, c = 0; k < g.height;) {
-    const int tap = (k * kWidth * g.x_channels + c) * g.y_channels + first;
+    const int tap = (k * kWidth * g.x_channels + c) * g.y_channels + at.first;
     if (++c == g.x_channels) {
       c = 0;
       ++k;
@@ -112,13 +126,116 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (k < g.height) load(k, c);
     add_row<kWidth>(now, taps, tap, step, sums);
   }
+}
+
+template <typename T>
+__device__ inline Pack<T, kPack> narrowed(const float (&sums)[kPack]) {
+  Pack<T, kPack> result;
+  for (int o = 0; o < kPack; ++o) result[o] = narrow<T>(sums[o]);
+  return result;
+}
+
+// The filter is in shared memory.
+template <int kWidth, typename T>
+__global__ void __launch_bounds__(kThreads, 1)
+    conv_thin(const T* x, const T* filter, T* y, Thin g, int threads) {
+  begin_kernel();
+  const Shared<float> taps = copy_filter<kWidth>(filter, g);
+  const int index = blockIdx.x * kThreads + threadIdx.x;
+  if (index >= threads) return;
+  const ThinPlace at(g, index);
+  float sums[kPixels][kPack] = {};
+  add_rows<kWidth>(x, taps, g, at, sums);
   for (int p = 0; p < kPixels; ++p) {
-    if (column + p >= g.y_columns) break;
-    Pack<T, kPack> result;
-    for (int o = 0; o < kPack; ++o) result[o] = narrow<T>(sums[p][o]);
-    const int pixel = (image * g.y_rows + row) * g.y_columns + column + p;
-    store_pack(y + pixel * g.y_channels + first, result);
+    if (at.column + p >= g.y_columns) break;
+    store_pack(y + at.channel_at(g, p), narrowed<T>(sums[p]));
   }
+}
+
+// What a block has computed, for its moments: for each of the threads' pixels the first and the
+// second four channels, by thread. Planes are apart so that neighbouring channels are in different
+// banks.
+struct ThinTile {
+  using Quad = Pack<float, 4>;
+  static constexpr int kPlane = kThreads + 4;
+  static constexpr int kBytes = 2 * kPixels * kPlane * static_cast<int>(sizeof(Quad));
+  int offset;
+
+  template <typename T>
+  __device__ void put(int pixel, const Pack<T, kPack>& values) const {
+    const Shared<Quad> quads = shared_memory<Quad>(kBytes / static_cast<int>(sizeof(Quad)), offset);
+    for (int half = 0; half < 2; ++half) {
+      Quad quad;
+      for (int o = 0; o < 4; ++o) quad[o] = widen(values[4 * half + o]);
+      quads[(2 * pixel + half) * kPlane + threadIdx.x] = quad;
+    }
+  }
+  // Of the thread that is the `group`-th with the channel's pack.
+  __device__ float at(const Thin& g, int group, int pixel, int channel) const {
+    const Shared<float> floats = shared_memory<float>(kBytes / 4, offset);
+    const int half = channel / 4 % 2, thread = channel / kPack + g.packs() * group;
+    return floats[((2 * pixel + half) * kPlane + thread) * 4 + channel % 4];
+  }
+};
+
+// How pixels are shared out for moments: each block has whole groups of kPixels in all channels.
+struct ThinGroups {
+  int each, all;
+
+  explicit ThinGroups(const Thin& g)
+      : each(kThreads / g.packs()), all(g.batch * g.y_rows * g.per_row()) {}
+  int blocks() const { return (all - 1) / each + 1; }
+};
+
+// The sums of a thread's share of the tile.
+__device__ inline ColumnPart add_tile(const ThinTile& tile, const Thin& g, const ColumnSlice& at,
+                                      int first_group, int groups, const float* biases) {
+  ColumnPart part;
+  if (!at.is_inside()) return part;
+  const float bias = biases == nullptr ? 0 : biases[at.channel];
+  part.first = tile.at(g, 0, 0, at.channel) + bias;
+  const int per_row = g.per_row(), rest = g.y_columns - (per_row - 1) * kPixels;
+  const int step = at.slices % per_row;
+  int column = (first_group + at.slice) % per_row;
+  for (int group = at.slice; group < groups; group += at.slices) {
+    const int pixels = column == per_row - 1 ? rest : kPixels;
+    for (int p = 0; p < kPixels; ++p) {
+      if (p < pixels) part.add(tile.at(g, group, p, at.channel) + bias);
+    }
+    column += step;
+    if (column >= per_row) column -= per_row;
+  }
+  return part;
+}
+
+// And the moments of y's channels.
+template <int kWidth, typename T>
+__global__ void __launch_bounds__(kThreads, 1)
+    conv_thin_moments(const T* x, const T* filter, T* y, Thin g, ThinGroups pixels, int tile_offset,
+                      ColumnGroups blocks, ColumnMoments moments) {
+  begin_kernel();
+  const Shared<float> taps = copy_filter<kWidth>(filter, g);
+  const ThinTile tile{tile_offset};
+  const int first = blockIdx.x * pixels.each, groups = min(pixels.each, pixels.all - first);
+  if (static_cast<int>(threadIdx.x) < groups * g.packs()) {
+    const ThinPlace at(g, first * g.packs() + threadIdx.x);
+    float sums[kPixels][kPack] = {};
+    add_rows<kWidth>(x, taps, g, at, sums);
+    for (int p = 0; p < kPixels; ++p) {
+      if (at.column + p >= g.y_columns) break;
+      const Pack<T, kPack> result = narrowed<T>(sums[p]);
+      store_pack(y + at.channel_at(g, p), result);
+      tile.put(p, result);
+    }
+  }
+  __syncthreads();
+  const ColumnPart part = add_tile(tile, g, ColumnSlice(g.y_channels), first, groups, moments.bias);
+  const ColumnBlock block = {.number = static_cast<int>(blockIdx.x),
+                             .first = 0,
+                             .channels = g.y_channels,
+                             .all = g.y_channels,
+                             .tickets = moments.tickets};
+  join_columns(block, blocks, moments, part, tile_offset + ThinTile::kBytes);
 }
 
 // How the filter's gradient is shared out. A thread has a role, the filter's row k, a channel of x
@@ -304,8 +421,7 @@ KernelFacts describe_thin_conv(const KernelRequest& request, Context&) {
 PreparedKernel prepare_thin_conv(const KernelRequest& request, Context&) {
   const Thin g(geometry_of(request));
   return visit_thin(request, [g]<typename T, int kWidth>() -> PreparedKernel {
-    const int per_row = (g.y_columns + kPixels - 1) / kPixels;
-    const int threads = g.batch * g.y_rows * per_row * g.packs();
+    const int threads = g.batch * g.y_rows * g.per_row() * g.packs();
     const LaunchShape shape = {.grid = dim3((threads - 1) / kThreads + 1),
                                .block = dim3(kThreads),
                                .shared_bytes = g.filter_size(kWidth) * sizeof(float)};
@@ -314,6 +430,39 @@ PreparedKernel prepare_thin_conv(const KernelRequest& request, Context&) {
              call.input<T>(1), call.output<T>(0), g, threads);
     };
   });
+}
+
+size_t thin_conv_moments_workspace(const KernelRequest& convolution) {
+  const Thin g(geometry_of(convolution));
+  return ColumnGroups(ThinGroups(g).blocks(), 1, kTickets).partial_bytes(g.y_channels);
+}
+
+PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution) {
+  const Thin g(geometry_of(convolution));
+  const auto prepare = [g]<typename T, int kWidth>() -> PreparedKernel {
+    const ThinGroups pixels(g);
+    const ColumnGroups blocks(pixels.blocks(), 1, kTickets);
+    const int filter_bytes = g.filter_size(kWidth) * static_cast<int>(sizeof(float));
+    const int tile = (filter_bytes + 15) / 16 * 16;
+    const int bytes = tile + ThinTile::kBytes + column_scratch_bytes(kThreads);
+    const LaunchShape shape = {.grid = dim3(blocks.blocks),
+                               .block = dim3(kThreads),
+                               .shared_bytes = static_cast<size_t>(bytes)};
+    return [=](const KernelCall& call) {
+      const ColumnMoments moments = {
+          .bias = call.inputs.size() > 4 ? call.input<float>(4) : nullptr,
+          .parts = static_cast<ColumnPart*>(call.workspace),
+          .tickets = call.tickets,
+          .mean = call.output<float>(1),
+          .variance = call.output<float>(2)};
+      launch("conv_thin_moments", conv_thin_moments<kWidth, T>, shape, call.stream,
+             call.input<T>(0), call.input<T>(1), call.output<T>(0), g, pixels, tile, blocks,
+             moments);
+    };
+  };
+  const int64_t width = geometry_of(convolution).axes[1].filter;
+  return convolution.outputs[0].dtype == DType::bf16 ? visit_width<Bf16>(width, prepare)
+                                                     : visit_width<float>(width, prepare);
 }
 
 KernelFacts describe_thin_conv_filter_grad(const KernelRequest& request, Context&) {

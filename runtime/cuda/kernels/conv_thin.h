@@ -12,6 +12,10 @@ bool is_thin(const KernelRequest& request);
 
 KernelFacts describe_thin_conv(const KernelRequest& request, Context&);
 PreparedKernel prepare_thin_conv(const KernelRequest& request, Context&);
+// And the moments of y as it is stored, in f32 or bf16: x, filter, two that are not read, and
+// perhaps a bias -> y, mean, variance (conv_moments.h).
+size_t thin_conv_moments_workspace(const KernelRequest& convolution);
+PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution);
 KernelFacts describe_thin_conv_filter_grad(const KernelRequest& request, Context&);
 PreparedKernel prepare_thin_conv_filter_grad(const KernelRequest& request, Context&);
 

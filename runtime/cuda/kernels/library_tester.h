@@ -110,10 +110,10 @@ class LibraryTester {
     return kernel.variants(request_of(result), context_);
   }
 
-  // The kernel's output, captured and replayed as in a step.
-  std::vector<double> run(const KernelDef& kernel, Value result,
-                          const std::vector<std::vector<double>>& inputs,
-                          const std::string& variant = "") {
+  // The kernel's outputs, captured and replayed as in a step.
+  std::vector<std::vector<double>> run_all(const KernelDef& kernel, Value result,
+                                           const std::vector<std::vector<double>>& inputs,
+                                           const std::string& variant = "") {
     KernelRequest request = request_of(result);
     request.variant = variant;
     const KernelFacts facts = kernel.describe(request, context_);
@@ -124,8 +124,12 @@ class LibraryTester {
       memory.push_back(upload(request.inputs[i].dtype, inputs[i]));
       addresses.push_back(memory.back().data());
     }
-    const DeviceMemory workspace(facts.workspace_bytes), output(request.outputs[0].byte_count());
-    void* outputs[] = {output.data()};
+    const DeviceMemory workspace(facts.workspace_bytes);
+    std::vector<DeviceMemory> results;
+    std::vector<void*> outputs;
+    for (const TensorType& type : request.outputs) {
+      outputs.push_back(results.emplace_back(type.byte_count()).data());
+    }
     const DeviceMemory tickets = upload(DType::i32, std::vector<double>(kTickets));
     const Graph graph = Graph::capture(stream_, [&] {
       prepared({.inputs = addresses,
@@ -136,7 +140,17 @@ class LibraryTester {
     });
     graph.launch(stream_);
     EXPECT_THAT(download(DType::i32, tickets), testing::Each(0)) << kernel.name;
-    return download(request.outputs[0].dtype, output);
+    std::vector<std::vector<double>> values;
+    for (size_t i = 0; i < results.size(); ++i) {
+      values.push_back(download(request.outputs[i].dtype, results[i]));
+    }
+    return values;
+  }
+  // The first one.
+  std::vector<double> run(const KernelDef& kernel, Value result,
+                          const std::vector<std::vector<double>>& inputs,
+                          const std::string& variant = "") {
+    return run_all(kernel, result, inputs, variant)[0];
   }
 
  private:

@@ -1,0 +1,192 @@
+// Convolutions as products of tiles (conv_gemm.h).
+#include "runtime/cuda/kernels/conv_gemm.h"
+
+#include <limits>
+
+#include "runtime/cuda/kernels/conv_tester.h"
+
+namespace adjoint::cuda {
+namespace {
+
+// Channels in whole packs of so many, which the products of tiles take, and images enough for the
+// input's gradient: sizes around those of the tiles.
+std::vector<Case> cases_in_packs(int64_t pack) {
+  const auto same = Padding::same;
+  std::vector<Case> cases = {
+      {"one pixel", {32, 1, 1, 4}, {1, 1, 4, 4}},
+      {"one image", {1, 3, 4, 8}, {2, 2, 8, 12}},
+      {"pointwise", {33, 2, 3, 8}, {1, 1, 8, 12}},
+      {"second layer", {32, 6, 7, 24}, {5, 5, 24, 48}},
+      {"a row and a column too many", {65, 2, 2, 28}, {2, 2, 28, 52}},
+      {"half a step of channels", {32, 3, 4, 60}, {2, 3, 60, 4}},
+      {"same", {32, 5, 6, 4}, {3, 3, 4, 12}, {.padding = same}},
+      {"same, even filter, stride",
+       {2, 9, 8, 4},
+       {4, 2, 4, 12},
+       {.stride = {2, 3}, .padding = same}},
+      {"dilation", {32, 7, 8, 4}, {3, 3, 4, 4}, {.dilation = {2, 3}}},
+      {"dilation, stride, same",
+       {2, 9, 10, 12},
+       {3, 3, 12, 8},
+       {.stride = {2, 2}, .dilation = {2, 3}, .padding = same}},
+      {"dilation, uneven pads",
+       {32, 5, 6, 4},
+       {3, 2, 4, 8},
+       {.dilation = {2, 3}, .padding = Padding::explicit_, .pads = {2, 0, 1, 4}}},
+      {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 12}, padded({3, 3, 4, 4})},
+      {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
+      {"two taps in a step", {2, 9, 8, 4}, {7, 7, 4, 8}, {.padding = same}},
+  };
+  for (Case& c : cases) {
+    for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
+  }
+  return cases;
+}
+
+using ConvGemm = Conv;
+
+TEST_F(ConvGemm, AgreeWithPlainLoops) {
+  LibraryTester tester;
+  for (const Case& c : cases_in_packs(4)) check(tester, c, DType::f32, {6e-6});  // longer sums
+}
+
+TEST_F(ConvGemm, TensorCoresAgreeWithPlainLoops) {
+  LibraryTester rounding({.tf32 = true}), tester;
+  // cuDNN cuts both factors off where TF32 ends, by 2^-11 in the mean: all terms become smaller.
+  const Tolerance tf32{1.0 / 512, 1.0 / 1024};
+  for (const Case& c : cases_in_packs(4)) check(rounding, c, DType::f32, tf32);
+  for (const Case& c : cases_in_packs(8)) check(tester, c, DType::bf16, {1.0 / 64});
+}
+
+TEST_F(ConvGemm, TakeWholeQuadsOfFloats) {
+  const std::string_view ours = "adjoint.conv2d_gemm", cudnn = "cudnn.conv2d";
+  Block block("test");
+  EXPECT_THAT(names(quad_conv(block, DType::f32, 8)), testing::ElementsAre(ours, cudnn, ours));
+  Block thin("thin"), grouped("grouped"), narrow("narrow");
+  EXPECT_THAT(names(quad_conv(thin, DType::f32, 6)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(grouped, DType::f32, 8, 2)), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names(quad_conv(narrow, DType::bf16, 12)), testing::ElementsAre(cudnn));
+  Block octets("octets"), half("half");
+  EXPECT_THAT(names(quad_conv(octets, DType::bf16, 8)), testing::ElementsAre(ours, cudnn, ours));
+  EXPECT_THAT(names(quad_conv(half, DType::f16, 8)), testing::ElementsAre(cudnn));
+}
+
+// A step of k that goes beyond a pixel's channels does not read the next pixel's.
+TEST_F(ConvGemm, KeepANaNInItsPixel) {
+  constexpr int kBad = 5;
+  const std::tuple<DType, int, std::string> cases[] = {
+      {DType::f32, 4, "64x48"}, {DType::f32, 4, "tf32"}, {DType::bf16, 8, "bf16"}};
+  for (const auto& [dtype, channels, variant] : cases) {
+    LibraryTester tester({.tf32 = variant == "tf32"});
+    Block block("test");
+    const Value x = block.argument("x", {dtype, {32, 1, 2, channels}});
+    const Value filter = block.argument("filter", {dtype, {1, 1, channels, channels}});
+    Values values = random_values(x.type(), 1);
+    values[channels * kBad] = std::numeric_limits<double>::quiet_NaN();
+    const Value y = turned(conv2d(x, filter));
+    const Value dx = turned(conv2d_input_grad(x, filter, x.shape()));
+    const std::string images = variant == "64x48" ? "64x24" : variant;
+    const std::tuple<Value, const char*, std::string> results[] = {
+        {y, "adjoint.conv2d_gemm", variant},
+        {dx, "adjoint.conv2d_input_grad_gemm", images},
+        {dx, "adjoint.conv2d_input_grad_gemm", images + "-pixels"}};
+    for (const auto& [result, kernel, name] : results) {
+      SCOPED_TRACE(std::string(kernel) + "#" + name);
+      const std::vector<Values> inputs = {values, random_values(filter.type(), 2)};
+      const Values got = tester.run(kernel_named(kernel), result, inputs, name);
+      for (int i = 0; i < static_cast<int>(got.size()); ++i) {
+        EXPECT_EQ(std::isnan(got[i]), i / channels == kBad) << i;
+      }
+    }
+  }
+}
+
+// Strides of 1, and half a tile of images.
+TEST_F(ConvGemm, OfTheInputsGradient) {
+  auto names_for = [](int64_t images, int64_t stride) {
+    Block block("test");
+    const Value dy = block.argument("dy", {DType::f32, {images, 3, 3, 4}});
+    const Value filter = block.argument("filter", {DType::f32, {2, 2, 4, 4}});
+    const int64_t size = stride == 1 ? 4 : 6;
+    return names(turned(
+        conv2d_input_grad(dy, filter, {images, size, size, 4}, {.stride = {stride, stride}})));
+  };
+  const std::string_view ours = "adjoint.conv2d_input_grad_gemm", cudnn = "cudnn.conv2d_input_grad";
+  EXPECT_THAT(names_for(32, 1), testing::ElementsAre(ours, cudnn, ours));
+  EXPECT_THAT(names_for(31, 1), testing::ElementsAre(cudnn));
+  EXPECT_THAT(names_for(32, 2), testing::ElementsAre(cudnn));
+}
+
+// Before cuDNN's; with TF32, those on the CUDA cores go behind them.
+TEST_F(ConvGemm, HaveOneRank) {
+  Block block("test");
+  const Value filter = block.argument("filter", {DType::f32, {3, 3, 8, 8}});
+  const Value x = block.argument("x", {DType::f32, {32, 6, 6, 8}});
+  const Value y = conv2d(x, filter);
+  const Value dx = turned(conv2d_input_grad(y, filter, x.shape()));
+  const Value df = turned(conv2d_filter_grad(x, y, filter.shape()));
+  auto variants = [](Value result, bool tf32) {
+    LibraryTester tester({.tf32 = tf32});
+    std::vector<std::string> found;
+    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+      const auto some = kernel->variants(request_of(result), tester.context());
+      if (kernel->name.starts_with("cudnn.")) {
+        found.push_back("cudnn");
+      } else {
+        found.insert(found.end(), some.begin(), some.end());
+      }
+    }
+    return found;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(variants(turned(y), false), ElementsAre("64x48", "cudnn"));
+  EXPECT_THAT(variants(turned(y), true), ElementsAre("tf32", "cudnn", "64x48"));
+  EXPECT_THAT(variants(dx, true),
+              ElementsAre("tf32", "tf32-pixels", "cudnn", "64x24", "64x24-pixels"));
+  EXPECT_THAT(variants(df, false), ElementsAre("48x64", "cudnn"));
+  EXPECT_THAT(variants(df, true), ElementsAre("cudnn", "48x64"));
+  Block narrow("narrow");
+  const Value in_16_bits = quad_conv(narrow, DType::bf16, 8);
+  for (const bool tf32 : {false, true}) {
+    EXPECT_THAT(variants(in_16_bits, tf32), ElementsAre("bf16", "cudnn"));
+  }
+}
+
+TEST_F(ConvGemm, RefusesAnUnknownVariant) {
+  LibraryTester tester;
+  Block block("test");
+  KernelRequest request = request_of(quad_conv(block, DType::f32, 8));
+  for (const char* name : {"adjoint.conv2d_gemm", "cudnn.conv2d"}) {
+    request.variant = "77";
+    EXPECT_THROW(kernel_named(name).prepare(request, tester.context()), PlanError);
+    request.variant = "x";
+    EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  }
+}
+
+TEST_F(ConvGemm, RoundFactorsOnDemandOnly) {
+  Block block("test");
+  const Value x = block.argument("x", {DType::f32, {32, 1, 1, 4}});
+  const Value filter = block.argument("filter", {DType::f32, {1, 1, 4, 4}});
+  const std::pair<Value, std::string> results[] = {
+      {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
+      {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+  const double fine = 1 + std::ldexp(1, -20);
+  const std::vector<Values> inputs = {Values(32 * 4, fine), Values(4 * 4, 0.25)};
+  LibraryTester exact, rounding({.tf32 = true});
+  for (const auto& [result, name] : results) {
+    const KernelDef& kernel = kernel_named(name);
+    EXPECT_EQ(exact.run(kernel, result, inputs)[0], fine);
+    EXPECT_EQ(rounding.run(kernel, result, inputs)[0], fine);
+    EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32")[0], 1);
+    EXPECT_THROW(exact.run(kernel, result, inputs, "tf32"), PlanError);
+    if (name == "adjoint.conv2d_input_grad_gemm") {
+      EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32-pixels")[0], 1);
+    } else {
+      EXPECT_THROW(rounding.run(kernel, result, inputs, "tf32-pixels"), PlanError);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace adjoint::cuda

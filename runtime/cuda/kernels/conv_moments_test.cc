@@ -1,0 +1,303 @@
+// Convolutions that take the moments of their results: y against the plain kernels', and mean and
+// variance against plain loops over y.
+#include "runtime/cuda/conv_moments.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "ops/conv.h"
+#include "ops/elementwise.h"
+#include "ops/norm.h"
+#include "ops/region.h"
+#include "ops/shape.h"
+#include "runtime/cuda/filter_layout.h"
+#include "runtime/cuda/kernels/library_tester.h"
+
+namespace adjoint::cuda {
+namespace {
+
+using Dims = std::vector<int64_t>;
+using Values = std::vector<double>;
+
+struct Case {
+  std::string name;
+  Dims x;
+  Dims filter;
+  Conv2dAttributes attributes = {};
+};
+
+// The region of a case and, by themselves, its convolution or the region of that.
+struct Graph {
+  Block block{"test"};
+  Value x, filter, plain, moments;
+  int64_t channels;
+  bool has_bias;
+
+  Graph(const Case& c, DType dtype, bool is_turned, bool has_bias = true)
+      : channels(c.filter[3]), has_bias(has_bias) {
+    const DType vectors = dtype == DType::f64 ? dtype : DType::f32;
+    const Type vector = {vectors, {channels}};
+    x = block.argument("x", {dtype, Shape::of(c.x)});
+    const Dims& f = c.filter;
+    const Value straight = block.argument("straight", {dtype, Shape::of(f)});
+    filter = is_turned ? block.argument("filter", {dtype, {f[3], f[0], f[1], f[2]}}) : straight;
+    std::vector<Value> operands = {x, filter, block.argument("scale", vector),
+                                   block.argument("offset", vector)};
+    if (has_bias) operands.push_back(block.argument("bias", vector));
+    plain = conv2d(x, straight, c.attributes);
+    if (is_turned) {
+      plain = region(block, std::vector<Value>{x, filter},
+                     turned_body(plain.node(), std::vector<Value>{x, filter}));
+    }
+    moments = region(block, operands, body(operands, is_turned, c.attributes));
+  }
+
+  // Values for the operands; scale and offset are not read.
+  std::vector<Values> inputs(Values bias) const {
+    const double none = std::numeric_limits<double>::quiet_NaN();
+    std::vector<Values> result = {random_values(x.type(), 1), random_values(filter.type(), 2),
+                                  Values(channels, none), Values(channels, none)};
+    if (has_bias) result.push_back(std::move(bias));
+    return result;
+  }
+  std::vector<Values> inputs() const { return inputs(random_values({DType::f32, {channels}}, 3)); }
+
+ private:
+  static std::shared_ptr<const Block> body(const std::vector<Value>& operands, bool is_turned,
+                                           const Conv2dAttributes& attributes) {
+    auto body = std::make_shared<Block>("region");
+    std::vector<Value> a;
+    for (const Value& operand : operands) {
+      a.push_back(body->argument("a" + std::to_string(a.size()), operand.type()));
+    }
+    const Value y = conv2d(a[0], is_turned ? transpose(a[1], {1, 2, 3, 0}) : a[1], attributes);
+    Value sum = y.dtype() == a[2].dtype() ? y : cast(y, a[2].dtype());
+    if (a.size() > 4) sum = sum + a[4];
+    const Normalized n = batch_norm(sum, a[2], a[3]);
+    body->result("r0", y);
+    body->result("r1", n.mean);
+    body->result("r2", n.variance);
+    return body;
+  }
+};
+
+// Sizes around those of blocks, in one block, in one group of blocks and in two.
+std::vector<Case> thin_cases() {
+  const auto same = Padding::same;
+  return {
+      {"one pixel", {1, 5, 5, 1}, {5, 5, 1, 8}},
+      {"rest of a row", {2, 5, 9, 1}, {3, 3, 1, 16}},
+      {"one block", {1, 12, 12, 1}, {5, 5, 1, 24}},
+      {"some blocks", {5, 12, 12, 1}, {5, 5, 1, 24}},
+      {"rows of three and a rest", {5, 12, 11, 1}, {5, 5, 1, 24}},
+      {"channels of x", {2, 6, 7, 3}, {3, 3, 3, 8}, {.padding = same}},
+      {"seven packs", {2, 8, 14, 1}, {4, 5, 1, 56}},
+      {"64 channels", {3, 6, 13, 1}, {4, 5, 1, 64}},
+      {"two groups", {27, 30, 8, 1}, {5, 5, 1, 48}},
+  };
+}
+
+std::vector<Case> cases_in_packs(int64_t pack) {
+  const auto same = Padding::same;
+  std::vector<Case> cases = {
+      {"one pixel", {1, 1, 1, 4}, {1, 1, 4, 4}},
+      {"one block", {1, 8, 8, 4}, {1, 1, 4, 48}},
+      {"a row and a column too many", {65, 1, 1, 28}, {1, 1, 28, 52}},
+      {"some blocks", {5, 12, 12, 8}, {3, 3, 8, 48}},
+      {"same", {5, 12, 11, 4}, {3, 3, 4, 60}, {.padding = same}},
+      {"stride", {3, 12, 11, 4}, {3, 3, 4, 8}, {.stride = {2, 2}}},
+      {"two groups", {12, 12, 12, 4}, {3, 3, 4, 52}},
+  };
+  for (Case& c : cases) {
+    for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
+  }
+  return cases;
+}
+
+struct Moments {
+  double mean = 0, variance = 0;
+};
+
+// Of a channel of y, plus a bias in f32 as kernels add it.
+Moments moments_of(const Values& y, int64_t channel, int64_t channels, double bias) {
+  std::vector<double> values;
+  for (size_t i = channel; i < y.size(); i += channels) {
+    values.push_back(static_cast<float>(y[i]) + static_cast<float>(bias));
+  }
+  Moments result;
+  const double count = static_cast<double>(values.size());
+  for (double value : values) result.mean += value / count;
+  for (double value : values) result.variance += std::pow(value - result.mean, 2) / count;
+  return result;
+}
+
+const KernelDef& kernel_named(std::string_view name) {
+  return *std::ranges::find(conv_kernels(), name, &KernelDef::name);
+}
+
+std::vector<std::string_view> names(Value result) {
+  std::vector<std::string_view> found;
+  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
+  return found;
+}
+
+class ConvMomentsKernels : public testing::Test {
+ protected:
+#ifdef ADJOINT_FAKE_CUDA
+  ConvMomentsKernels() { fake_cuda::reset(); }
+#endif
+  void TearDown() override { EXPECT_THAT(findings(), testing::IsEmpty()); }
+};
+
+void expect_moments(const std::vector<Values>& got, const std::vector<Values>& inputs) {
+  const int64_t channels = got[1].size();
+  for (int64_t c = 0; c < channels; ++c) {
+    const double bias = inputs.size() > 4 ? inputs[4][c] : 0;
+    const Moments want = moments_of(got[0], c, channels, bias);
+    const double spread = std::sqrt(want.variance);
+    ASSERT_NEAR(got[1][c], want.mean, 1e-7 * (std::abs(want.mean) + spread)) << c;
+    ASSERT_NEAR(got[2][c], want.variance, 1e-6 * want.variance) << c;
+  }
+}
+
+// Every kernel, with every variant.
+void check(const Graph& graph, const std::vector<Values>& inputs, const Options& options = {}) {
+  LibraryTester tester(options);
+  int64_t kernels = 0;
+  for (const KernelDef* kernel : kernels_for(conv_kernels(), graph.moments)) {
+    const std::string name(kernel->name);
+    const KernelDef& plain = kernel_named(name.substr(0, name.size() - 8));  // without _moments
+    for (const std::string& variant : tester.variants(*kernel, graph.moments)) {
+      SCOPED_TRACE(name + "#" + variant);
+      ++kernels;
+      const std::vector<Values> got = tester.run_all(*kernel, graph.moments, inputs, variant);
+      EXPECT_EQ(got[0], tester.run(plain, graph.plain, {inputs[0], inputs[1]}, variant));
+      expect_moments(got, inputs);
+    }
+  }
+  EXPECT_GT(kernels, 0);
+}
+
+void check_all(const std::vector<Case>& cases, DType dtype, bool is_turned,
+               const Options& options = {}) {
+  for (const Case& c : cases) {
+    for (const bool has_bias : {true, false}) {
+      SCOPED_TRACE(c.name + (has_bias ? ", bias" : ""));
+      const Graph graph(c, dtype, is_turned, has_bias);
+      check(graph, graph.inputs(), options);
+    }
+  }
+}
+
+TEST_F(ConvMomentsKernels, ThinOnes) {
+  check_all(thin_cases(), DType::f32, false);
+  check_all(thin_cases(), DType::bf16, false);
+}
+
+TEST_F(ConvMomentsKernels, ProductsOfTilesAndCudnns) {
+  check_all(cases_in_packs(4), DType::f32, true);
+  check_all(cases_in_packs(4), DType::f32, true, {.tf32 = true});
+  check_all(cases_in_packs(8), DType::bf16, true);
+}
+
+// 22 tiles of channels have two tickets each: a group is all blocks.
+TEST_F(ConvMomentsKernels, OfManyChannels) {
+  const Graph graph({"", {1, 30, 35, 4}, {1, 1, 4, 1012}}, DType::f32, true);
+  check(graph, graph.inputs());
+}
+
+std::vector<std::pair<Case, bool>> some_cases() {
+  std::vector<std::pair<Case, bool>> some;
+  for (const Case& c : thin_cases()) some.emplace_back(c, false);
+  for (const Case& c : cases_in_packs(4)) some.emplace_back(c, true);
+  return some;
+}
+
+TEST_F(ConvMomentsKernels, AMeanFarFromZeroKeepsTheVariance) {
+  for (const auto& [c, is_turned] : some_cases()) {
+    SCOPED_TRACE(c.name);
+    const Graph graph(c, DType::f32, is_turned);
+    check(graph, graph.inputs(Values(c.filter[3], 1000)));
+  }
+}
+
+// Of a block's values the first, from which distances are counted, may be the one that is apart.
+TEST_F(ConvMomentsKernels, AnOutlierKeepsTheVariance) {
+  for (const auto& [c, is_turned] : some_cases()) {
+    SCOPED_TRACE(c.name);
+    const Graph graph(c, DType::f32, is_turned);
+    std::vector<Values> inputs = graph.inputs();
+    for (const double place : {0.0, 0.5}) {
+      std::vector<Values> one = inputs;
+      one[0][static_cast<size_t>(place * static_cast<double>(one[0].size()))] = 1e5;
+      check(graph, one);
+    }
+  }
+}
+
+TEST_F(ConvMomentsKernels, GiveTheSameBitsInAnyOrder) {
+  for (const auto& [c, is_turned] : some_cases()) {
+    SCOPED_TRACE(c.name);
+    const Graph graph(c, DType::f32, is_turned);
+    const KernelDef& kernel =
+        kernel_named(is_turned ? "adjoint.conv2d_gemm_moments" : "adjoint.conv2d_thin_moments");
+    const auto run = [&] { return LibraryTester().run_all(kernel, graph.moments, graph.inputs()); };
+    const std::vector<Values> want = run();
+#ifdef ADJOINT_FAKE_CUDA
+    using fake_cuda::BlockOrder;
+    for (const BlockOrder order : {BlockOrder::reverse, BlockOrder::shuffled}) {
+      fake_cuda::reset({.block_order = order});
+      EXPECT_EQ(run(), want);
+    }
+    fake_cuda::reset();
+#else
+    EXPECT_EQ(run(), want);
+#endif
+  }
+}
+
+TEST_F(ConvMomentsKernels, AreThoseOfThePlainOnes) {
+  const std::string_view gemm = "adjoint.conv2d_gemm_moments", cudnn = "cudnn.conv2d_moments";
+  const Case thin{"", {2, 9, 9, 1}, {5, 5, 1, 8}}, packs{"", {2, 6, 6, 8}, {3, 3, 8, 8}};
+  const auto none = testing::IsEmpty();
+  using testing::ElementsAre;
+  EXPECT_THAT(names(Graph(thin, DType::f32, false).moments),
+              ElementsAre("adjoint.conv2d_thin_moments"));
+  EXPECT_THAT(names(Graph(thin, DType::f32, true).moments), none);
+  EXPECT_THAT(names(Graph(packs, DType::f32, true).moments), ElementsAre(gemm, cudnn, gemm));
+  EXPECT_THAT(names(Graph(packs, DType::bf16, true).moments), ElementsAre(gemm, cudnn, gemm));
+  EXPECT_THAT(names(Graph(packs, DType::f32, false).moments), none);
+  for (const DType dtype : {DType::f64, DType::f16}) {
+    EXPECT_THAT(names(Graph(thin, dtype, false).moments), none);
+    EXPECT_THAT(names(Graph(packs, dtype, true).moments), none);
+  }
+  const Case odd{"", {2, 6, 6, 5}, {3, 3, 5, 7}}, wide{"", {2, 2, 2, 4}, {1, 1, 4, 1540}};
+  EXPECT_THAT(names(Graph(odd, DType::f32, true).moments), ElementsAre(cudnn));
+  EXPECT_THAT(names(Graph(wide, DType::f32, true).moments), ElementsAre(cudnn));  // 33 tiles
+}
+
+TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
+  const Graph graph({"", {2, 6, 6, 8}, {3, 3, 8, 8}}, DType::f32, true);
+  for (const bool tf32 : {false, true}) {
+    LibraryTester tester({.tf32 = tf32});
+    const auto variants = [&](Value result) {
+      std::vector<std::vector<std::string>> found;
+      for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+        found.push_back(tester.variants(*kernel, result));
+      }
+      return found;
+    };
+    EXPECT_EQ(variants(graph.moments), variants(graph.plain));
+  }
+  LibraryTester tester;
+  KernelRequest request = request_of(graph.moments);
+  request.variant = "tf32";
+  for (const char* name : {"adjoint.conv2d_gemm_moments", "cudnn.conv2d_moments"}) {
+    EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  }
+}
+
+}  // namespace
+}  // namespace adjoint::cuda
