@@ -6,7 +6,8 @@ namespace {
 
 Columns columns_of(const TensorType& x) {
   const int64_t channels = x.dims.back();
-  const int vec = visit_pack<float>(channels, []<int kVec>() { return kVec; });
+  int vec = 1;
+  visit_pack<float>(channels, [&]<int kVec>() { vec = kVec; });
   return Columns::to_reduce(x.element_count() / channels, channels, vec, kTickets);
 }
 
