@@ -77,8 +77,41 @@ class KernelSelector {
   int missing_ = 0;
 };
 
-// The function's order, but first all that kernels which can fail depend on.
-std::vector<int32_t> order_nodes(const Function& function, const internal::Selection& selection) {
+double estimated_seconds(const Function& function, int32_t n, const KernelChoice& kernel,
+                         const StreamModel& model) {
+  const Node& node = function.node(n);
+  double bytes = kernel.facts.bytes;
+  if (bytes < 0) {
+    bytes = 0;
+    for (ValueId operand : node.operands) {
+      bytes += static_cast<double>(concrete(function.type(operand)).byte_count());
+    }
+    for (const Type& type : node.types) bytes += static_cast<double>(concrete(type).byte_count());
+  }
+  return internal::launch_seconds(kernel.facts.flops, bytes, model);
+}
+
+// By node: the time from its beginning to the end, if nothing waits but for its operands.
+std::vector<double> ways_to_end(const Function& function, const internal::Selection& selection,
+                                const StreamModel& model) {
+  std::vector<double> ways(function.size(), 0);
+  for (int32_t n = static_cast<int32_t>(function.size()); n-- > 0;) {
+    const KernelChoice& kernel = selection.kernels[n];
+    if (!kernel.name.empty() && !kernel.facts.alias) {
+      ways[n] += estimated_seconds(function, n, kernel, model);
+    }
+    for (ValueId operand : function.node(n).operands) {
+      ways[operand.node] = std::max(ways[operand.node], ways[n]);
+    }
+  }
+  return ways;
+}
+
+// The function's order, but first all that kernels which can fail depend on; on several streams the
+// longest way to the end goes first among these, since kernels that can fail run one after the
+// other.
+std::vector<int32_t> order_nodes(const Function& function, const internal::Selection& selection,
+                                 const StreamModel& model) {
   std::vector<uint8_t> early(function.size(), 0);
   for (size_t n = function.size(); n-- > 0;) {
     early[n] |= selection.kernels[n].facts.fallible;
@@ -92,6 +125,11 @@ std::vector<int32_t> order_nodes(const Function& function, const internal::Selec
           selection.needed[n] && is_computed(function.node(n)) && !selection.kernels[n].facts.alias;
       if (launches && early[n] == phase) order.push_back(n);
     }
+    if (phase == 0 || model.streams <= 1) continue;
+    // Whose way is longer is needed by none that comes behind.
+    const std::vector<double> ways = ways_to_end(function, selection, model);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int32_t a, int32_t b) { return ways[a] > ways[b]; });
   }
   return order;
 }
@@ -129,8 +167,9 @@ Plan make_plan(const Function& function, const DimBindings& bindings, const Devi
   selection.needed = find_needed(*plan.function);
   selection.kernels =
       KernelSelector(*plan.function, device, options.kernels).select(selection.needed);
-  selection.order = order_nodes(*plan.function, selection);
-  internal::Layout(*plan.function, selection, device.stream_model(), plan).run();
+  const StreamModel model = device.stream_model();
+  selection.order = order_nodes(*plan.function, selection, model);
+  internal::Layout(*plan.function, selection, model, plan).run();
   return plan;
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/executable.h"
 #include "runtime/interpreter.h"
 #include "runtime/plan_verifier.h"
+#include "runtime/streamed_device.h"
 
 namespace adjoint {
 namespace {
@@ -149,6 +150,23 @@ TEST_F(Planner, FallibleKernelsRunBeforeTheStateIsWritten) {
   EXPECT_EQ(buffer_of(p, fresh).placement, Placement::update);
   EXPECT_TRUE(p.launches[1].fallible);
   EXPECT_TRUE(p.launches[2].writes_state);
+}
+
+// Those run one after the other: on several streams, the one that more waits for is first.
+TEST_F(Planner, AmongFallibleKernelsTheLongestWayIsFirst) {
+  const Value a = check(neg(x)), b = check(scratch(x));
+  f.result("a", a);
+  f.result("b", reverse(reverse(reverse(b))));
+  const auto first_checked = [&](const Plan& plan) {
+    const auto launch = std::ranges::find_if(plan.launches, &Launch::fallible);
+    return ValueId{launch->node, 0};
+  };
+  EXPECT_EQ(first_checked(plan()), a.id());
+  const StreamedDevice several({.streams = 2}), one({.streams = 1});
+  EXPECT_EQ(first_checked(make_plan(f, {}, one)), a.id());
+  const Plan p = make_plan(f, {}, several);
+  verify_plan(p, several);
+  EXPECT_EQ(first_checked(p), b.id());
 }
 
 TEST_F(Planner, AFallibleKernelThatNeedsAnUpdateKeepsItApart) {

@@ -67,6 +67,7 @@ class Tails {
       if (operand.node == last && !is_reduced(function_, operand)) return -1;
     }
     if (can_fail(node) || can_fail(function_.node(last)) || reads_foreign(index)) return -1;
+    if (is_update(index) && is_needed(last)) return -1;
     if (!is_generated(last) || !is_generated(index)) return -1;
     RegionBuilder region(function_);
     region.add(last);
@@ -88,6 +89,22 @@ class Tails {
           return std::any_of(operands.begin(), operands.end(),
                              [&](ValueId operand) { return is_read_of(update.variable, operand); });
         });
+  }
+  bool is_update(int32_t index) const {
+    const auto& updates = function_.updates();
+    return std::any_of(updates.begin(), updates.end(),
+                       [&](const Update& update) { return update.value.node == index; });
+  }
+  // Whether the node computes something for others than updates: those wait for all that can fail,
+  // and so would it with one of them inside.
+  bool is_needed(int32_t index) const {
+    for (int32_t user = index + 1; user < size(); ++user) {
+      const auto& operands = function_.node(user).operands;
+      const bool uses = std::any_of(operands.begin(), operands.end(),
+                                    [&](ValueId operand) { return operand.node == index; });
+      if (uses && !is_update(user)) return true;
+    }
+    return false;
   }
   bool is_read_of(const std::string& variable, ValueId value) const {
     const Node& node = function_.node(value);

@@ -13,8 +13,8 @@ namespace adjoint::cuda {
 
 // Pass "reduction_tails": an elementwise node or region that reads results of reductions of its
 // own shape moves into the region of those reductions, where everything else that it reads is there
-// by then. What the check for bad values needs keeps apart from updates, which come after it. For
-// functions whose shapes are known, after fusion.
+// by then. Updates, which wait for the check for bad values, keep apart from what that check or
+// anything else needs. For functions whose shapes are known, after fusion.
 Pass reduction_tails_pass();
 
 }  // namespace adjoint::cuda

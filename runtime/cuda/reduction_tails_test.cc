@@ -116,6 +116,25 @@ TEST(ReductionTails, UpdatesDoNotJoinWhatTheCheckNeeds) {
   EXPECT_EQ(run(text), text);
 }
 
+// It would wait for the check, and with it what needs the region's other results.
+TEST(ReductionTails, UpdatesDoNotJoinWhatOthersNeed) {
+  const char* text = R"(function f(x: f32[3,4]) {
+  %0 = region(x) : f32[3,4], f32[4] {
+    block(a0: f32[3,4]) {
+      %0 = exp(a0) : f32[3,4]
+      %1 = sum(a0) {axes=[0]} : f32[4]
+      return r0=%0, r1=%1
+    }
+  }
+  %1 = sub(w, %0.1) : f32[4]
+  %2 = transpose(%0.0) {permutation=[1,0]} : f32[4,3]
+  update w <- %1
+  return y=%2
+}
+)";
+  EXPECT_EQ(run(text), text);
+}
+
 // Where all updates share a launch, a variable that two of its parts read is not written in place.
 TEST(ReductionTails, WhatReadsAVariableThatAnotherUpdatesStaysApart) {
   const char* text = R"(function f(x: f32[3,4]) {
