@@ -93,11 +93,11 @@ class Split {
   }
   void finish(Rewriter& rewriter) {
     const Origin& norm = function_.node(norm_).origin;
-    const Value moments = append(rewriter, moments_, moments_.operands,
-                                 join_origins(function_.node(convolution_).origin, norm));
+    const Value moments =
+        append(rewriter, moments_, join_origins(function_.node(convolution_).origin, norm));
     rewriter.replace({convolution_, 0}, moments);
     for (int k : {1, 2}) rewriter.replace({norm_, k}, moments.output(k));
-    rewriter.replace({norm_, 0}, append(rewriter, inference_, inference_.operands, norm));
+    rewriter.replace({norm_, 0}, append(rewriter, inference_, norm));
   }
 
  private:
@@ -105,10 +105,9 @@ class Split {
   ValueId add_argument(Part& part, ValueId operand) const {
     return part.argument(operand, function_.type(operand));
   }
-  static Value append(Rewriter& rewriter, Part& part, const std::vector<ValueId>& operands,
-                      Origin origin) {
+  static Value append(Rewriter& rewriter, Part& part, Origin origin) {
     std::vector<ValueId> fresh;
-    for (ValueId operand : operands) fresh.push_back(rewriter(operand).id());
+    for (ValueId operand : part.operands) fresh.push_back(rewriter(operand).id());
     return rewriter.to().add_with_origin(kRegion, std::move(fresh), {}, std::move(origin),
                                          {std::move(part.body)});
   }

@@ -113,11 +113,12 @@ __device__ inline ColumnPart merge_slices(const ColumnSlice& at, int channels,
   return total;
 }
 
-// What `count` blocks or groups, whose parts are `stride` apart, have of a channel, for the first
-// slice. Several are read at a time.
-__device__ inline ColumnPart merge_parts(const ColumnSlice& at, const ColumnBlock& block,
+// What `count` blocks or groups have of a channel, for the first slice. As few slices as read all
+// at once: what they have is merged one after the other.
+__device__ inline ColumnPart merge_parts(ColumnSlice at, const ColumnBlock& block,
                                          const ColumnPart* parts, int count, int offset) {
   constexpr int kAtOnce = 4;
+  at.slices = min(at.slices, (count + kAtOnce - 1) / kAtOnce);
   ColumnPart total;
   for (int i = at.slice; at.is_inside() && i < count; i += kAtOnce * at.slices) {
     ColumnPart some[kAtOnce];

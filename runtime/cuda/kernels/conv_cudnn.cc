@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "graph/error.h"
-#include "runtime/cuda/filter_layout.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -42,16 +41,6 @@ ConvShape shape_of(const ConvGeometry& g, const FramedX& x, DType dtype, const O
 }
 
 }  // namespace
-
-KernelRequest convolution_in(const KernelRequest& region) {
-  const Block& body = region.region();
-  int32_t index = 0;
-  while (!is_convolution(body.node(index))) ++index;
-  const Node& node = body.node(index);
-  KernelRequest request{node, {}, {concrete(node.types[0])}};
-  for (ValueId operand : node.operands) request.inputs.push_back(concrete(body.type(operand)));
-  return request;
-}
 
 bool fits_cudnn(const KernelRequest& convolution) {
   const DType dtype = convolution.outputs[0].dtype;

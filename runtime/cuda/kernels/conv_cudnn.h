@@ -18,9 +18,6 @@
 
 namespace adjoint::cuda {
 
-// The convolution in a region, as a request of its own.
-KernelRequest convolution_in(const KernelRequest& region);
-
 // Floats of at most 32 bits, added in 32 bits; images that are there, of sizes that fit an int.
 bool fits_cudnn(const KernelRequest& convolution);
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "ops/conv.h"
+#include "runtime/cuda/filter_layout.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -48,6 +49,16 @@ ConvGeometry geometry_of(const KernelRequest& request) { return visit_conv(reque
 DType accumulation_of(const KernelRequest& request) {
   return visit_conv(request, [](const Conv2dAttributes& attributes, const Dims&, const Dims&,
                                 const Dims&) { return attributes.accumulate; });
+}
+
+KernelRequest convolution_in(const KernelRequest& region) {
+  const Block& body = region.region();
+  int32_t index = 0;
+  while (!is_convolution(body.node(index))) ++index;
+  const Node& node = body.node(index);
+  KernelRequest request{node, {}, {concrete(node.types[0])}};
+  for (ValueId operand : node.operands) request.inputs.push_back(concrete(body.type(operand)));
+  return request;
 }
 
 }  // namespace adjoint::cuda

@@ -43,4 +43,7 @@ ConvGeometry geometry_of(const KernelRequest& request);
 // What products are added up in.
 DType accumulation_of(const KernelRequest& request);
 
+// The convolution in a region of filter_layout.h or conv_moments.h, as a request of its own.
+KernelRequest convolution_in(const KernelRequest& region);
+
 }  // namespace adjoint::cuda
