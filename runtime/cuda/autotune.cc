@@ -125,10 +125,11 @@ void Autotuner::append(const std::string& key, const std::string& name) const {
 Candidate Autotuner::fastest(const KernelRequest& request, const std::vector<Candidate>& candidates,
                              Context& context, Queue& queue) {
   if (candidates.size() == 1) return candidates.front();
-  const std::string key = about_ + " " + request_key(request);
+  std::string key = about_ + " " + request_key(request) + " among";
+  for (const Candidate& candidate : candidates) key += " " + candidate.name();
   if (const auto known = answers_.find(key); known != answers_.end()) {
     const auto found = std::ranges::find(candidates, known->second, &Candidate::name);
-    if (found != candidates.end()) return *found;  // else the library no longer offers it
+    if (found != candidates.end()) return *found;
   }
   Answer answer;
   try {
