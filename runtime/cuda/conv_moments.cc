@@ -87,7 +87,6 @@ class Split {
     build_inference();
   }
 
-  int32_t convolution() const { return convolution_; }
   bool is_taken(const HasKernel& has_kernel) const {
     return moments_.is_taken(has_kernel) && inference_.is_taken(has_kernel);
   }
