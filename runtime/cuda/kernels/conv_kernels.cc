@@ -75,8 +75,14 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
-// Of the variants of the input's gradient whose tiles have pixels as rows.
-constexpr std::string_view kPixelRows = "-pixels";
+// What the variants' names end with: of the input's gradient, that the rows of tiles are pixels; of
+// convolutions with moments, that a launch of its own takes these.
+constexpr std::string_view kPixelRows = "-pixels", kApart = "-apart";
+
+std::string_view without(std::string_view suffix, std::string_view variant) {
+  if (variant.ends_with(suffix)) variant.remove_suffix(suffix.size());
+  return variant;
+}
 
 ConvGemmRows gemm_rows(const KernelRequest& region) {
   return region.variant.ends_with(kPixelRows) ? ConvGemmRows::pixels : ConvGemmRows::images;
@@ -87,9 +93,7 @@ template <ConvDirection kDirection>
 ConvGemmMath gemm_math(const KernelRequest& region, const Options& options) {
   const bool has_tensor_cores = kDirection != ConvDirection::filter_grad;
   std::string_view variant = region.variant;
-  if (kDirection == ConvDirection::input_grad && gemm_rows(region) == ConvGemmRows::pixels) {
-    variant.remove_suffix(kPixelRows.size());
-  }
+  if (kDirection == ConvDirection::input_grad) variant = without(kPixelRows, variant);
   if (has_tensor_cores && region.outputs[0].dtype == DType::bf16) {
     if (variant.empty() || variant == "bf16") return ConvGemmMath::bf16;
   } else {
@@ -206,23 +210,66 @@ const float* bias_of(const KernelCall& call) {
   return call.inputs.size() > 4 ? call.input<float>(4) : nullptr;
 }
 
-// Of the sums that moments are made of.
-double moment_flops(const ConvGeometry& g) { return 4.0 * g.y_size(); }
+constexpr double kMomentFlops = 4;  // for each element
+
+// The convolution of a region as another kernel is asked for it, without what the variant's name
+// says of moments.
+KernelRequest without_moments(const KernelRequest& region) {
+  KernelRequest plain = region;
+  plain.variant = without(kApart, region.variant);
+  return plain;
+}
+
+// A convolution, then a launch that takes the moments of its results; the workspace is the one's,
+// then the other's.
+KernelFacts then_moments(const KernelFacts& convolution, const TensorType& y) {
+  return {.workspace_bytes = convolution.workspace_bytes + channel_moments_workspace(y),
+          .flops = convolution.flops + kMomentFlops * static_cast<double>(y.element_count())};
+}
+PreparedKernel then_moments(PreparedKernel convolution, size_t workspace, const TensorType& y) {
+  return [=](const KernelCall& call) {
+    convolution(call);
+    channel_moments(y,
+                    {.x = call.outputs[0],
+                     .bias = bias_of(call),
+                     .workspace = static_cast<std::byte*>(call.workspace) + workspace,
+                     .mean = call.output<float>(1),
+                     .variance = call.output<float>(2)},
+                    call);
+  };
+}
 
 bool supports_thin_moments(const KernelRequest& request) {
   const auto convolution = convolution_with_moments(request, false);
   return convolution && is_thin(*convolution);
 }
 
-KernelFacts describe_thin_moments(const KernelRequest& request, Context&) {
-  const KernelRequest convolution = convolution_in(request);
-  const ConvGeometry g = geometry_of(convolution);
-  return {.workspace_bytes = thin_conv_moments_workspace(convolution),
-          .flops = g.flops() + moment_flops(g)};
+bool is_apart(const KernelRequest& request) { return request.variant.ends_with(kApart); }
+
+constexpr const char* kThinMoments[] = {"epilogue", "launch-apart"};
+
+std::vector<std::string> thin_moments_variants(const KernelRequest&, Context&) {
+  return {std::begin(kThinMoments), std::end(kThinMoments)};
 }
 
-PreparedKernel prepare_thin_moments(const KernelRequest& request, Context&) {
-  return prepare_thin_conv_moments(convolution_in(request));
+bool thin_is_apart(const KernelRequest& request) {
+  if (request.variant.empty() || request.variant == kThinMoments[0]) return false;
+  if (request.variant == kThinMoments[1]) return true;
+  throw PlanError("a convolution takes moments in its epilogue or in a launch-apart, not in " +
+                  std::string(request.variant));
+}
+
+KernelFacts describe_thin_moments(const KernelRequest& request, Context& context) {
+  const KernelRequest convolution = convolution_in(request);
+  KernelFacts facts = then_moments(describe_thin_conv(convolution, context), request.outputs[0]);
+  if (!thin_is_apart(request)) facts.workspace_bytes = thin_conv_moments_workspace(convolution);
+  return facts;
+}
+
+PreparedKernel prepare_thin_moments(const KernelRequest& request, Context& context) {
+  const KernelRequest convolution = convolution_in(request);
+  if (!thin_is_apart(request)) return prepare_thin_conv_moments(convolution);
+  return then_moments(prepare_thin_conv(convolution, context), 0, request.outputs[0]);
 }
 
 bool supports_gemm_moments(const KernelRequest& request) {
@@ -234,13 +281,21 @@ bool supports_gemm_moments(const KernelRequest& request) {
 }
 
 KernelFacts describe_gemm_moments(const KernelRequest& request, Context& context) {
-  gemm_math<ConvDirection::forward>(request, context.options);
-  const ConvGeometry g = geometry_of(convolution_in(request));
-  return {.workspace_bytes = conv_gemm_moments_workspace(g), .flops = g.flops() + moment_flops(g)};
+  KernelFacts facts = then_moments(
+      describe_gemm<ConvDirection::forward>(without_moments(request), context), request.outputs[0]);
+  if (!is_apart(request)) {
+    facts.workspace_bytes = conv_gemm_moments_workspace(geometry_of(convolution_in(request)));
+  }
+  return facts;
 }
 
 PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& context) {
-  const ConvGemmMath math = gemm_math<ConvDirection::forward>(request, context.options);
+  const KernelRequest plain = without_moments(request);
+  if (is_apart(request)) {
+    return then_moments(prepare_gemm<ConvDirection::forward>(plain, context), 0,
+                        request.outputs[0]);
+  }
+  const ConvGemmMath math = gemm_math<ConvDirection::forward>(plain, context.options);
   return [g = geometry_of(convolution_in(request)), math](const KernelCall& call) {
     conv_gemm_moments(g, math,
                       {.x = call.inputs[0],
@@ -256,13 +311,20 @@ PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& conte
 }
 
 template <Rank kRank>
+std::vector<std::string> gemm_moments_variants(const KernelRequest& request, Context& context) {
+  const std::string variant = gemm_variant<ConvDirection::forward, kRank>(request, context.options);
+  if (variant.empty()) return {};
+  return {variant, variant + std::string(kApart)};
+}
+
+template <Rank kRank>
 constexpr KernelDef gemm_moments_kernel() {
   return {.name = "adjoint.conv2d_gemm_moments",
           .op = "region",
           .supports = supports_gemm_moments,
           .describe = describe_gemm_moments,
           .prepare = prepare_gemm_moments,
-          .variants = gemm_variants<ConvDirection::forward, kRank>};
+          .variants = gemm_moments_variants<kRank>};
 }
 
 bool supports_cudnn_moments(const KernelRequest& request) {
@@ -270,41 +332,14 @@ bool supports_cudnn_moments(const KernelRequest& request) {
   return convolution && fits_cudnn(*convolution) && !is_thin(*convolution);
 }
 
-// A convolution by cuDNN, and the moments of its results; the workspace is the one's, then the
-// other's.
-struct CudnnMoments {
-  CudnnConv convolution;
-  TensorType y;
-  size_t offset = 0;  // of the moments' workspace
-
-  CudnnMoments(const KernelRequest& request, Context& context)
-      : convolution(request, ConvDirection::forward, context), y(request.outputs[0]) {
-    convolution.choose(request);
-    offset = convolution.facts().workspace_bytes;
-  }
-  void enqueue(const KernelCall& call) const {
-    convolution.enqueue(call);
-    channel_moments(y,
-                    {.x = call.outputs[0],
-                     .bias = bias_of(call),
-                     .workspace = static_cast<std::byte*>(call.workspace) + offset,
-                     .mean = call.output<float>(1),
-                     .variance = call.output<float>(2)},
-                    call);
-  }
-};
-
 KernelFacts describe_cudnn_moments(const KernelRequest& request, Context& context) {
-  const CudnnMoments both(request, context);
-  return {
-      .workspace_bytes = both.offset + channel_moments_workspace(both.y),
-      .flops = both.convolution.facts().flops + moment_flops(geometry_of(convolution_in(request)))};
+  return then_moments(describe_cudnn<ConvDirection::forward>(request, context), request.outputs[0]);
 }
 
 PreparedKernel prepare_cudnn_moments(const KernelRequest& request, Context& context) {
-  return [both = std::make_shared<CudnnMoments>(request, context)](const KernelCall& call) {
-    both->enqueue(call);
-  };
+  const size_t workspace = describe_cudnn<ConvDirection::forward>(request, context).workspace_bytes;
+  return then_moments(prepare_cudnn<ConvDirection::forward>(request, context), workspace,
+                      request.outputs[0]);
 }
 
 constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
@@ -329,7 +364,8 @@ constexpr KernelDef kKernels[] = {
      .op = "region",
      .supports = supports_thin_moments,
      .describe = describe_thin_moments,
-     .prepare = prepare_thin_moments},
+     .prepare = prepare_thin_moments,
+     .variants = thin_moments_variants},
     {.name = "adjoint.conv2d_thin",
      .op = "conv2d",
      .supports = is_thin,

@@ -162,6 +162,12 @@ void expect_moments(const std::vector<Values>& got, const std::vector<Values>& i
   }
 }
 
+// The variant of the plain kernel that a kernel with moments takes.
+std::string plain_variant(const KernelDef& plain, const std::string& variant) {
+  if (plain.variants == nullptr) return "";
+  return variant.substr(0, variant.find("-apart"));
+}
+
 // Every kernel, with every variant.
 void check(const Graph& graph, const std::vector<Values>& inputs, const Options& options = {}) {
   LibraryTester tester(options);
@@ -173,7 +179,8 @@ void check(const Graph& graph, const std::vector<Values>& inputs, const Options&
       SCOPED_TRACE(name + "#" + variant);
       ++kernels;
       const std::vector<Values> got = tester.run_all(*kernel, graph.moments, inputs, variant);
-      EXPECT_EQ(got[0], tester.run(plain, graph.plain, {inputs[0], inputs[1]}, variant));
+      EXPECT_EQ(got[0], tester.run(plain, graph.plain, {inputs[0], inputs[1]},
+                                   plain_variant(plain, variant)));
       expect_moments(got, inputs);
     }
   }
@@ -278,24 +285,39 @@ TEST_F(ConvMomentsKernels, AreThoseOfThePlainOnes) {
   EXPECT_THAT(names(Graph(wide, DType::f32, true).moments), ElementsAre(cudnn));  // 33 tiles
 }
 
+// Ours with the moments in the epilogue, or with a launch of their own behind.
 TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
   const Graph graph({"", {2, 6, 6, 8}, {3, 3, 8, 8}}, DType::f32, true);
-  for (const bool tf32 : {false, true}) {
+  const auto variants = [](Value result, bool tf32 = false) {
     LibraryTester tester({.tf32 = tf32});
-    const auto variants = [&](Value result) {
-      std::vector<std::vector<std::string>> found;
-      for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
-        found.push_back(tester.variants(*kernel, result));
+    std::vector<std::string> found;
+    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+      const bool is_cudnn = kernel->name.starts_with("cudnn.");
+      for (const std::string& variant : tester.variants(*kernel, result)) {
+        found.push_back(is_cudnn ? "cudnn" : variant);
       }
-      return found;
-    };
-    EXPECT_EQ(variants(graph.moments), variants(graph.plain));
-  }
+    }
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    return found;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(variants(graph.plain), ElementsAre("64x48", "cudnn"));
+  EXPECT_THAT(variants(graph.moments), ElementsAre("64x48", "64x48-apart", "cudnn"));
+  EXPECT_THAT(variants(graph.moments, true),
+              ElementsAre("tf32", "tf32-apart", "cudnn", "64x48", "64x48-apart"));
+  const Graph thin({"", {2, 9, 9, 1}, {5, 5, 1, 8}}, DType::f32, false);
+  EXPECT_THAT(variants(thin.moments), ElementsAre("epilogue", "launch-apart"));
   LibraryTester tester;
-  KernelRequest request = request_of(graph.moments);
-  request.variant = "tf32";
-  for (const char* name : {"adjoint.conv2d_gemm_moments", "cudnn.conv2d_moments"}) {
-    EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+  KernelRequest request = request_of(thin.moments);
+  request.variant = "apart";
+  EXPECT_THROW(kernel_named("adjoint.conv2d_thin_moments").describe(request, tester.context()),
+               PlanError);
+  request = request_of(graph.moments);
+  for (const char* variant : {"tf32", "tf32-apart", "apart"}) {
+    request.variant = variant;
+    for (const char* name : {"adjoint.conv2d_gemm_moments", "cudnn.conv2d_moments"}) {
+      EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
+    }
   }
 }
 

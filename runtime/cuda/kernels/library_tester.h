@@ -131,11 +131,14 @@ class LibraryTester {
       outputs.push_back(results.emplace_back(type.byte_count()).data());
     }
     const DeviceMemory tickets = upload(DType::i32, std::vector<double>(kTickets));
+    const bool can_overlap =
+        context_.properties.architecture >= kOldestToOverlap && kernel.name.starts_with("adjoint.");
+    bool overlaps = false;
     const Graph graph = Graph::capture(stream_, [&] {
       prepared({.inputs = addresses,
                 .outputs = outputs,
                 .workspace = workspace.data(),
-                .stream = stream_.get(),
+                .stream = {stream_.get(), can_overlap ? &overlaps : nullptr},
                 .tickets = static_cast<unsigned*>(tickets.data())});
     });
     graph.launch(stream_);
