@@ -7,26 +7,13 @@
 #include <limits>
 #include <memory>
 
-#include "ops/conv.h"
 #include "ops/elementwise.h"
 #include "ops/norm.h"
-#include "ops/region.h"
 #include "ops/shape.h"
-#include "runtime/cuda/filter_layout.h"
-#include "runtime/cuda/kernels/library_tester.h"
+#include "runtime/cuda/kernels/conv_tester.h"
 
 namespace adjoint::cuda {
 namespace {
-
-using Dims = std::vector<int64_t>;
-using Values = std::vector<double>;
-
-struct Case {
-  std::string name;
-  Dims x;
-  Dims filter;
-  Conv2dAttributes attributes = {};
-};
 
 // The region of a case and, by themselves, its convolution or the region of that.
 struct Graph {
@@ -110,10 +97,7 @@ std::vector<Case> cases_in_packs(int64_t pack) {
       {"stride", {3, 12, 11, 4}, {3, 3, 4, 8}, {.stride = {2, 2}}},
       {"two groups", {12, 12, 12, 4}, {3, 3, 4, 52}},
   };
-  for (Case& c : cases) {
-    for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
-  }
-  return cases;
+  return widened(std::move(cases), pack);
 }
 
 struct Moments {
@@ -133,23 +117,7 @@ Moments moments_of(const Values& y, int64_t channel, int64_t channels, double bi
   return result;
 }
 
-const KernelDef& kernel_named(std::string_view name) {
-  return *std::ranges::find(conv_kernels(), name, &KernelDef::name);
-}
-
-std::vector<std::string_view> names(Value result) {
-  std::vector<std::string_view> found;
-  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
-  return found;
-}
-
-class ConvMomentsKernels : public testing::Test {
- protected:
-#ifdef ADJOINT_FAKE_CUDA
-  ConvMomentsKernels() { fake_cuda::reset(); }
-#endif
-  void TearDown() override { EXPECT_THAT(findings(), testing::IsEmpty()); }
-};
+using ConvMomentsKernels = Conv;
 
 void expect_moments(const std::vector<Values>& got, const std::vector<Values>& inputs) {
   const int64_t channels = got[1].size();
@@ -169,7 +137,8 @@ std::string plain_variant(const KernelDef& plain, const std::string& variant) {
 }
 
 // Every kernel, with every variant.
-void check(const Graph& graph, const std::vector<Values>& inputs, const Options& options = {}) {
+void check_moments(const Graph& graph, const std::vector<Values>& inputs,
+                   const Options& options = {}) {
   LibraryTester tester(options);
   int64_t kernels = 0;
   for (const KernelDef* kernel : kernels_for(conv_kernels(), graph.moments)) {
@@ -193,7 +162,7 @@ void check_all(const std::vector<Case>& cases, DType dtype, bool is_turned,
     for (const bool has_bias : {true, false}) {
       SCOPED_TRACE(c.name + (has_bias ? ", bias" : ""));
       const Graph graph(c, dtype, is_turned, has_bias);
-      check(graph, graph.inputs(), options);
+      check_moments(graph, graph.inputs(), options);
     }
   }
 }
@@ -212,7 +181,7 @@ TEST_F(ConvMomentsKernels, ProductsOfTilesAndCudnns) {
 // 22 tiles of channels have two tickets each: a group is all blocks.
 TEST_F(ConvMomentsKernels, OfManyChannels) {
   const Graph graph({"", {1, 30, 35, 4}, {1, 1, 4, 1012}}, DType::f32, true);
-  check(graph, graph.inputs());
+  check_moments(graph, graph.inputs());
 }
 
 std::vector<std::pair<Case, bool>> some_cases() {
@@ -226,7 +195,7 @@ TEST_F(ConvMomentsKernels, AMeanFarFromZeroKeepsTheVariance) {
   for (const auto& [c, is_turned] : some_cases()) {
     SCOPED_TRACE(c.name);
     const Graph graph(c, DType::f32, is_turned);
-    check(graph, graph.inputs(Values(c.filter[3], 1000)));
+    check_moments(graph, graph.inputs(Values(c.filter[3], 1000)));
   }
 }
 
@@ -239,7 +208,7 @@ TEST_F(ConvMomentsKernels, AnOutlierKeepsTheVariance) {
     for (const double place : {0.0, 0.5}) {
       std::vector<Values> one = inputs;
       one[0][static_cast<size_t>(place * static_cast<double>(one[0].size()))] = 1e5;
-      check(graph, one);
+      check_moments(graph, one);
     }
   }
 }
@@ -308,16 +277,15 @@ TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
   const Graph thin({"", {2, 9, 9, 1}, {5, 5, 1, 8}}, DType::f32, false);
   EXPECT_THAT(variants(thin.moments), ElementsAre("epilogue", "launch-apart"));
   LibraryTester tester;
-  KernelRequest request = request_of(thin.moments);
-  request.variant = "apart";
-  EXPECT_THROW(kernel_named("adjoint.conv2d_thin_moments").describe(request, tester.context()),
-               PlanError);
-  request = request_of(graph.moments);
-  for (const char* variant : {"tf32", "tf32-apart", "apart"}) {
+  const auto expect_refused = [&](const char* kernel, Value result, const char* variant) {
+    KernelRequest request = request_of(result);
     request.variant = variant;
-    for (const char* name : {"adjoint.conv2d_gemm_moments", "cudnn.conv2d_moments"}) {
-      EXPECT_THROW(kernel_named(name).describe(request, tester.context()), PlanError);
-    }
+    EXPECT_THROW(kernel_named(kernel).describe(request, tester.context()), PlanError) << variant;
+  };
+  for (const char* variant : {"tf32", "tf32-apart", "apart"}) {
+    expect_refused("adjoint.conv2d_gemm_moments", graph.moments, variant);
+    expect_refused("cudnn.conv2d_moments", graph.moments, variant);
+    expect_refused("adjoint.conv2d_thin_moments", thin.moments, variant);
   }
 }
 

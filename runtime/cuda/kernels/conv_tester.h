@@ -143,6 +143,14 @@ inline Conv2dAttributes padded(Dims pads, Dims stride = {1, 1}) {
   return {.stride = std::move(stride), .padding = Padding::explicit_, .pads = std::move(pads)};
 }
 
+// The cases with `pack` / 4 times their channels.
+inline std::vector<Case> widened(std::vector<Case> cases, int64_t pack) {
+  for (Case& c : cases) {
+    for (int64_t* channels : {&c.x[3], &c.filter[2], &c.filter[3]}) *channels *= pack / 4;
+  }
+  return cases;
+}
+
 inline std::vector<std::string_view> names(Value result) {
   std::vector<std::string_view> found;
   for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
