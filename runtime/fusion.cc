@@ -31,6 +31,7 @@ class Members {
       roles_.push_back(kind);
       if (kind == RegionRole::elementwise) spaces_[i] = node.types[0].shape;
       if (kind == RegionRole::reduction) spaces_[i] = function.type(node.operands[0]).shape;
+      scalar_nodes_.push_back(count_scalar_nodes(i));
     }
   }
 
@@ -40,6 +41,14 @@ class Members {
   }
   // Uniform constants and broadcasts: copied into every region that reads them.
   bool is_absorbed(int32_t node) const { return roles_[node] == RegionRole::absorbed; }
+  // Scalars that are copied into regions of other shapes, being made of few leaves and constants.
+  bool is_scalar(int32_t node) const { return scalar_nodes_[node] > 0; }
+  // Whether the region of `user` reads a copy.
+  bool is_copied(ValueId operand, int32_t user) const {
+    return is_absorbed(operand.node) ||
+           (is_scalar(operand.node) && is_member(user) && spaces_[user].rank() != 0 &&
+            is_read_in_place(operand, user));
+  }
   const Shape& space(int32_t node) const { return spaces_[node]; }
   // Whether `user` can read this operand of its own within one region.
   bool may_share_region(ValueId operand, int32_t user) const {
@@ -48,6 +57,23 @@ class Members {
   }
 
  private:
+  // The nodes that a copy of this one takes; 0: it is not copied.
+  int count_scalar_nodes(int32_t index) const {
+    constexpr int kMost = 8;
+    const Node& node = function_.node(index);
+    if (!rules_.copies || roles_[index] != RegionRole::elementwise || spaces_[index].rank() != 0 ||
+        !rules_.copies(node)) {
+      return 0;
+    }
+    int count = 1;
+    for (ValueId operand : node.operands) {
+      const Node& from = function_.node(operand);
+      if (from.op->traits.leaf || is_absorbed(operand.node)) continue;
+      if (scalar_nodes_[operand.node] == 0) return 0;
+      count += scalar_nodes_[operand.node];
+    }
+    return count <= kMost ? count : 0;
+  }
   // Whether the user reads the operand's element at its own place, wherever it reads it.
   bool is_read_in_place(ValueId operand, int32_t user) const {
     if (!rules_.reads_in_place) return true;
@@ -67,6 +93,7 @@ class Members {
   const FusionRules& rules_;
   std::vector<RegionRole> roles_;
   std::vector<Shape> spaces_;
+  std::vector<int> scalar_nodes_;
 };
 
 // Levels: a node's level is at least its operands', and higher where the two cannot be in one
@@ -85,10 +112,10 @@ class Levels {
   int32_t operator[](int32_t node) const { return levels_[node]; }
 
  private:
-  // How much higher a user must be than its operand. Absorbed nodes are counted with their users.
+  // How much higher a user must be than its operand. Copied nodes are counted with their users.
   int32_t step(ValueId operand, int32_t user) const {
     const Node& node = function_.node(operand);
-    if (node.op->traits.leaf || node.op == &kConstant || members_.is_absorbed(operand.node))
+    if (node.op->traits.leaf || node.op == &kConstant || members_.is_copied(operand, user))
       return 0;
     return members_.may_share_region(operand, user) ? 0 : 1;
   }
@@ -236,7 +263,7 @@ class Clusters {
     if (cluster.size() > 1) return true;
     const auto& operands = function.node(cluster[0]).operands;
     return std::any_of(operands.begin(), operands.end(),
-                       [&](ValueId operand) { return members.is_absorbed(operand.node); });
+                       [&](ValueId operand) { return members.is_copied(operand, cluster[0]); });
   }
 
   size_t max_nodes_;  // of a region
@@ -277,48 +304,56 @@ class Fusion {
     return cluster < 0 ? node : clusters_.nodes(cluster).back();
   }
 
-  // Which values are read outside of their region. Constants and broadcasts that only regions read
-  // are not built.
+  // Which values are read outside of their region, or in it by what is needed. What only regions
+  // read, as copies, is not built.
   void find_needed() {
     outside_.resize(function_.size());
+    inside_.resize(function_.size());
     for (const auto& result : function_.results()) outside_[result.value.node] = true;
     for (const Update& update : function_.updates()) outside_[update.value.node] = true;
     for (int32_t i = members_.size() - 1; i >= 0; --i) {
       const int32_t to = clusters_.of(i);
-      // Regions read absorbed nodes, and absorbed nodes that are not built each other, as copies.
-      const bool copies = to >= 0 || !is_built(i);
+      if (to >= 0 && !is_needed(i)) continue;
       for (ValueId operand : function_.node(i).operands) {
-        const bool same_region = to >= 0 && clusters_.of(operand.node) == to;
-        const bool copied = copies && members_.is_absorbed(operand.node);
-        if (!same_region && !copied) outside_[operand.node] = true;
+        const int32_t from = operand.node;
+        const bool same_region = to >= 0 && clusters_.of(from) == to;
+        const bool copied =
+            to >= 0 ? members_.is_copied(operand, i)
+                    : !is_built(i) && (members_.is_absorbed(from) || members_.is_scalar(from));
+        if (same_region) {
+          inside_[from] = true;
+        } else if (!copied) {
+          outside_[from] = true;
+        }
       }
     }
   }
-  bool is_built(int32_t node) const { return !members_.is_absorbed(node) || outside_[node]; }
+  bool is_needed(int32_t node) const { return outside_[node] || inside_[node]; }
+  // Those in a region are, if something needs it.
+  bool is_built(int32_t node) const {
+    const bool is_copy = members_.is_absorbed(node) || members_.is_scalar(node);
+    return !is_copy || clusters_.of(node) >= 0 || outside_[node];
+  }
 
-  // What a unit reads: a region reads through its absorbed broadcasts.
+  // What a unit reads: a region reads through what is copied into it.
   template <typename F>
   void each_operand(int32_t node, F&& f) const {
     for (ValueId operand : function_.node(node).operands) {
       if (clusters_.of(node) < 0) {
         f(operand);
-        continue;
+      } else {
+        read_through(operand, node, f, [](int32_t) {});
       }
-      const std::vector<ValueId> chain = absorbed_chain(operand);
-      if (!members_.is_absorbed(chain.back().node)) f(chain.back());
     }
   }
 
-  // A value and, while it is a broadcast, what it broadcasts; the last one is a constant or a value
-  // that is not copied.
-  std::vector<ValueId> absorbed_chain(ValueId value) const {
-    std::vector<ValueId> chain = {value};
-    while (members_.is_absorbed(chain.back().node)) {
-      const auto& operands = function_.node(chain.back()).operands;
-      if (operands.empty()) break;
-      chain.push_back(operands[0]);
-    }
-    return chain;
+  // Calls read(value) for each value that a region's node reads by way of this operand, and
+  // copy(node) for the nodes that are copied, behind their operands.
+  template <typename Read, typename Copy>
+  void read_through(ValueId operand, int32_t user, const Read& read, const Copy& copy) const {
+    if (!members_.is_copied(operand, user)) return read(operand);
+    for (ValueId inner : function_.node(operand).operands) read_through(inner, user, read, copy);
+    copy(operand.node);
   }
 
   // Units such that operands come first, otherwise by their last node.
@@ -355,12 +390,12 @@ class Fusion {
     std::vector<Origin> origins;
     std::vector<ValueId> results;
     for (int32_t node : nodes) {
+      if (!is_needed(node)) continue;
       origins.push_back(function_.node(node).origin);
       for (ValueId operand : function_.node(node).operands) {
-        const std::vector<ValueId> chain = absorbed_chain(operand);
-        for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
-          members_.is_absorbed(link->node) ? body.copy(link->node) : body.bring_in(*link);
-        }
+        read_through(
+            operand, node, [&](ValueId value) { body.bring_in(value); },
+            [&](int32_t copied) { body.copy(copied); });
       }
       body.copy(node);
       if (outside_[node]) results.push_back({node, 0});
@@ -420,7 +455,7 @@ class Fusion {
   const Function& function_;
   Members members_;
   Clusters clusters_;
-  std::vector<bool> outside_;
+  std::vector<bool> outside_, inside_;
 };
 
 }  // namespace

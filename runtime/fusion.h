@@ -29,6 +29,9 @@ struct FusionRules {
   // Whether a node reads this operand only at the place of its own element; null: all do. Others
   // (a gather's data) are not computed in the same region.
   std::function<bool(const Node&, size_t operand)> reads_in_place = nullptr;
+  // Whether a scalar of this op is better computed again, with what it is computed from, in each
+  // region of another shape that reads it than in a kernel before them; null: none is.
+  std::function<bool(const Node&)> copies = nullptr;
   // Whether what can fail runs by itself, before the state is written: what it needs is then kept
   // apart from updates that read the same tensor.
   bool separates_updates = false;
@@ -38,9 +41,10 @@ struct FusionRules {
 // Pass "fusion": gathers connected ops over one iteration shape into regions, as large as it can
 // without making a cycle through other nodes. Ops are connected where one uses the other's result
 // or both read the same tensor of that shape; a reduction belongs to the shape that it reduces and
-// ends the region. Uniform constants and broadcasts are copied into each region that reads them. An
-// op moves behind others, to the region of its only users, where that saves its result from being
-// stored. For functions whose shapes are known; nodes with symbols in their shape stay.
+// ends the region. Uniform constants and broadcasts are copied into each region that reads them,
+// and scalars where the device says so. An op moves behind others, to the region of its only users,
+// where that saves its result from being stored. For functions whose shapes are known; nodes with
+// symbols in their shape stay.
 Pass fusion_pass(FusionRules rules);
 
 }  // namespace adjoint

@@ -211,6 +211,62 @@ TEST(Fusion, UpdateOfAVariable) {
 )");
 }
 
+Pass fusion_with_scalars() {
+  return fusion_pass({.role = region_role, .copies = [](const Node&) { return true; }});
+}
+
+// In regions of other shapes. What else reads them still does.
+TEST(Fusion, CopiesScalarsWhereTheDeviceSaysSo) {
+  const char* text = R"(function f(x: f32[4,3], a: f32[], b: f32[]) {
+  %0 = add(a, b) : f32[]
+  %1 = exp(%0) : f32[]
+  %2 = mul(x, %1) : f32[4,3]
+  %3 = neg(%0) : f32[]
+  return y=%2, z=%3
+}
+)";
+  EXPECT_EQ(run_pass(fusion_with_scalars(), text),
+            R"(function f(x: f32[4,3], a: f32[], b: f32[]) {
+  %0 = region(x, a, b) : f32[4,3] {
+    block(a0: f32[4,3], a1: f32[], a2: f32[]) {
+      %0 = add(a1, a2) : f32[]
+      %1 = exp(%0) : f32[]
+      %2 = mul(a0, %1) : f32[4,3]
+      return r0=%2
+    }
+  }
+  %1 = region(a, b) : f32[] {
+    block(a0: f32[], a1: f32[]) {
+      %0 = add(a0, a1) : f32[]
+      %1 = neg(%0) : f32[]
+      return r0=%1
+    }
+  }
+  return y=%0, z=%1
+}
+)");
+}
+
+// Where they are made of results of other kernels, or of many nodes.
+TEST(Fusion, CopiesNoScalarsThatCostMore) {
+  const std::string text = R"(function f(x: f32[4,3], a: f32[]) {
+  %0 = max(x) {axes=[0,1]} : f32[]
+  %1 = neg(%0) : f32[]
+  %2 = mul(x, %1) : f32[4,3]
+  return y=%2
+}
+)";
+  EXPECT_EQ(run_pass(fusion_with_scalars(), text), fuse(text));
+  Module module("m");
+  Function& f = module.function("f");
+  const Value x = f.argument("x", {DType::f32, {4, 3}}), a = f.argument("a", {DType::f32, {}});
+  Value scalar = a;
+  for (int i = 0; i < 9; ++i) scalar = add(scalar, a);
+  f.result("y", mul(x, scalar));
+  EXPECT_EQ(to_text(*fused(f, fusion_with_scalars()).function),
+            to_text(*fused(f, cpu_fusion()).function));
+}
+
 TEST(Fusion, LeavesSymbolsSingleOpsAndOtherShapesAlone) {
   const std::string text = R"(function f(x: f32[n,3], y: f32[4,3]) {
   %0 = exp(x) : f32[n,3]
@@ -266,8 +322,8 @@ TEST(DecomposeMissing, OnlyWhatHasNoKernel) {
   EXPECT_EQ(run_pass(decompose_missing(standard_kernels()), kept), kept);
 }
 
-// Node by node, from the arguments' values.
-std::vector<Literal> interpret(const Function& function, const std::vector<Literal>& arguments) {
+// Node by node, from the arguments' values; so are regions for which there is no kernel.
+std::vector<Literal> interpret(const Block& function, const std::vector<Literal>& arguments) {
   static const KernelTable table = standard_kernels();
   std::map<ValueId, Literal> values;
   size_t next = 0;
@@ -279,7 +335,8 @@ std::vector<Literal> interpret(const Function& function, const std::vector<Liter
     }
     std::vector<Literal> operands;
     for (ValueId operand : node.operands) operands.push_back(values.at(operand));
-    const auto outputs = evaluate(node, operands, table);
+    auto outputs = evaluate(node, operands, table);
+    if (!outputs && node.op == &kRegion) outputs = interpret(*node.blocks[0], operands);
     if (!outputs) throw PlanError("no kernel for\n" + to_text(function));
     for (size_t k = 0; k < outputs->size(); ++k)
       values[{i, static_cast<int32_t>(k)}] = (*outputs)[k];
@@ -341,9 +398,30 @@ class RandomGraph {
   int names_ = 0;
 };
 
+void expect_same_values(const Function& f, const Function& fused,
+                        const std::vector<Literal>& arguments) {
+  const auto wanted = interpret(f, arguments), got = interpret(fused, arguments);
+  ASSERT_EQ(got.size(), wanted.size());
+  for (size_t r = 0; r < wanted.size(); ++r) {
+    for (int64_t i = 0; i < wanted[r].element_count(); ++i) {
+      const double slack = 1e-5 * (1 + std::fabs(wanted[r].at(i)));
+      ASSERT_NEAR(got[r].at(i), wanted[r].at(i), slack) << to_text(f);
+    }
+  }
+}
+
+int count_regions(const Function& function) {
+  int regions = 0;
+  for (int32_t i = 0; i < static_cast<int32_t>(function.size()); ++i) {
+    regions += function.node(i).op == &kRegion;
+  }
+  return regions;
+}
+
 TEST(Fusion, RandomGraphsKeepTheirValues) {
   int regions = 0;
   for (unsigned seed = 0; seed < 300; ++seed) {
+    SCOPED_TRACE(seed);
     Module module("m");
     Function& f = module.function("f");
     RandomGraph graph(f, seed);
@@ -355,18 +433,9 @@ TEST(Fusion, RandomGraphsKeepTheirValues) {
       arguments.push_back(Literal::of(f.type(id).shape.static_dims(), values));
     }
     const Rewritten result = fused(f, cpu_fusion());
-    for (int32_t i = 0; i < static_cast<int32_t>(result.function->size()); ++i) {
-      regions += result.function->node(i).op == &kRegion;
-    }
-    const auto wanted = interpret(f, arguments);
-    const auto got = interpret(*result.function, arguments);
-    ASSERT_EQ(got.size(), wanted.size());
-    for (size_t r = 0; r < wanted.size(); ++r) {
-      for (int64_t i = 0; i < wanted[r].element_count(); ++i) {
-        const double slack = 1e-5 * (1 + std::fabs(wanted[r].at(i)));
-        ASSERT_NEAR(got[r].at(i), wanted[r].at(i), slack) << "seed " << seed << "\n" << to_text(f);
-      }
-    }
+    regions += count_regions(*result.function);
+    expect_same_values(f, *result.function, arguments);
+    expect_same_values(f, *fused(f, fusion_with_scalars()).function, arguments);
   }
   EXPECT_GT(regions, 600);
 }

@@ -7,6 +7,7 @@
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/part.h"
 #include "runtime/cuda/codegen/point.h"
+#include "runtime/cuda/codegen/scalar_ops.h"
 #include "runtime/cuda/conv_moments.h"
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/matmul_bias.h"
@@ -58,8 +59,10 @@ Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
               1)
       .add(widen_missing_pass(has_kernel))
       .add(decompose_missing_pass(has_kernel))
-      .add(fusion_pass(
-          {.role = region_role, .reads_in_place = reads_in_place, .separates_updates = true}))
+      .add(fusion_pass({.role = region_role,
+                        .reads_in_place = reads_in_place,
+                        .copies = [](const Node& node) { return has_scalar_expression(*node.op); },
+                        .separates_updates = true}))
       .add(reduction_tails_pass())
       .add(side_by_side_pass());
   return pipeline;
