@@ -199,7 +199,7 @@ TEST_F(GpuTrainer, AStepTakesFewLaunches) {
   const auto launches_in = [&](Precision precision) {
     const MnistModel model({.network = "cnn"});
     const auto optimized = apply_precision(*optimize(model.train()).function, precision);
-    const std::shared_ptr<Device> device = gpu_.device();
+    const std::shared_ptr<Device> device = make_device();
     State state(model.module(), device);
     state.bind(kTrainImages, Tensor::zeros({DType::u8, {8, 28, 28, 1}}));
     state.bind(kTrainLabels, Tensor::zeros({DType::u8, {8}}));
@@ -213,7 +213,7 @@ TEST_F(GpuTrainer, AStepTakesFewLaunches) {
     train.run(state, {}, {.bindings = bindings, .into = {{"loss", loss}}});
     return adjoint::testing::gpu_launches() - before;
   };
-  EXPECT_LE(launches_in(Precision::f32), 28);
+  EXPECT_LE(launches_in(Precision::f32), 29);
   EXPECT_LE(launches_in(Precision::bf16), 31);
 }
 
