@@ -195,16 +195,17 @@ TEST_F(GpuTrainer, ABadLossIsNoticedWithinASecond) {
 
 #ifdef ADJOINT_FAKE_CUDA
 // Kernels and library calls of a step of the reference network; its updates are written straight.
+// The batch is what our products of tiles take for an input's gradient.
 TEST_F(GpuTrainer, AStepTakesFewLaunches) {
   const auto launches_in = [&](Precision precision) {
     const MnistModel model({.network = "cnn"});
     const auto optimized = apply_precision(*optimize(model.train()).function, precision);
     const std::shared_ptr<Device> device = make_device();
     State state(model.module(), device);
-    state.bind(kTrainImages, Tensor::zeros({DType::u8, {8, 28, 28, 1}}));
-    state.bind(kTrainLabels, Tensor::zeros({DType::u8, {8}}));
+    state.bind(kTrainImages, Tensor::zeros({DType::u8, {32, 28, 28, 1}}));
+    state.bind(kTrainLabels, Tensor::zeros({DType::u8, {32}}));
     Executable train(*optimized.function, device);
-    const DimBindings bindings = {{"batch", 4}};
+    const DimBindings bindings = {{"batch", 32}};
     for (const Launch& launch : train.prepare(state, bindings).launches) {
       EXPECT_FALSE(launch.is_copy());
     }

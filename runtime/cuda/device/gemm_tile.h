@@ -190,20 +190,21 @@ struct GemmTile {
   // in rows of kTileRow.
   template <typename Store>
   __device__ static Shared<float> add_warps_and_keep(const Sums& sums, Store store) {
-    constexpr int kEach = kVectors / kWarps;  // vectors of a lane
-    static_assert(kVectors % kWarps == 0);
+    constexpr int kEach = (kVectors + kWarps - 1) / kWarps;  // vectors of a lane, at most
     const int warp = threadIdx.x / 32;
+    const auto is_there = [](int v) { return kVectors % kWarps == 0 || v < kVectors; };
     const Shared<Vector> parts = hand_in(sums);
     Vector kept[kEach];
     for (int i = 0; i < kEach; ++i) {
       const int v = warp + i * kWarps;
-      kept[i] = store(Product::row(v), Product::column(v), total(parts, v));
+      if (is_there(v)) kept[i] = store(Product::row(v), Product::column(v), total(parts, v));
     }
     const Shared<Vector> tile =
         shared_memory<Vector>(kTileBytes / static_cast<int>(sizeof(Vector)));
     __syncthreads();  // the parts are no longer read
     for (int i = 0; i < kEach; ++i) {
       const int v = warp + i * kWarps;
+      if (!is_there(v)) continue;
       tile[(Product::row(v) * kTileRow + Product::column(v)) / Product::kVector] = kept[i];
     }
     __syncthreads();

@@ -89,6 +89,7 @@ template <typename X, int kVec, int kSide>
 struct KnownWindow {
   Pack<X, kVec> packs[kSide * kSide];
 
+  KnownWindow() = default;
   __device__ KnownWindow(const NormWindows& w, const X* x, int64_t channels) {
     for (int t = 0; t < kSide * kSide; ++t) packs[t] = load_pack<kVec>(x + offset(w, channels, t));
   }
@@ -144,6 +145,15 @@ struct NormSums {
   double dh = 0;
   double product = 0;
   double distance = 0;
+
+  // Of a window, whose winner dy is for.
+  template <bool kRelu, typename P, int kVec>
+  __device__ void add(const NormWinners<P, kVec>& winners, int v, double dy) {
+    distance += winners.distances[v];
+    if (kRelu && !(winners.normal[v] > 0)) return;
+    dh += dy;
+    product += dy * static_cast<double>(winners.centred[v]);
+  }
   __device__ void merge(const NormSums& other) {
     dh += other.dh;
     product += other.product;
@@ -151,6 +161,14 @@ struct NormSums {
   }
 };
 
+// Where a call has a bias: null, if it has none.
+template <typename P>
+const P* norm_bias(const KernelCall& call, size_t index) {
+  return index < call.inputs.size() ? call.input<P>(index) : nullptr;
+}
+
+// Of dy, x, scale, and offset with relu; mean, variance and perhaps a bias -> dx, dscale, doffset,
+// and perhaps dbias. Two vectors are in the workspace.
 template <typename X, typename Y, typename P>
 struct NormGradArguments {
   const Y* dy;
@@ -161,6 +179,26 @@ struct NormGradArguments {
   P *dscale, *doffset, *dbias;  // dbias may be missing
   // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
   Compute<P>*shift, *slope;
+
+  NormGradArguments(const KernelCall& call, bool relu, int64_t channels, Compute<P> epsilon)
+      : dy(call.input<Y>(0)),
+        x(call.input<X>(1)),
+        scale(call.input<P>(2)),
+        offset(relu ? call.input<P>(3) : nullptr),
+        mean(call.input<P>(relu ? 4 : 3)),
+        variance(call.input<P>(relu ? 5 : 4)),
+        bias(norm_bias<P>(call, relu ? 6 : 5)),
+        epsilon(epsilon),
+        dx(call.output<X>(0)),
+        dscale(call.output<P>(1)),
+        doffset(call.output<P>(2)),
+        dbias(call.outputs.size() > 3 ? call.output<P>(3) : nullptr),
+        shift(static_cast<Compute<P>*>(call.workspace)),
+        slope(shift + channels) {}
+  // Of both, up to where more of the workspace may be used.
+  static size_t vector_bytes(int64_t channels) {
+    return (2 * channels * sizeof(Compute<P>) + 63) / 64 * 64;
+  }
 
   __device__ void store(int64_t c, const NormSums& sums, int64_t pixels) const {
     const double inverse = 1 / std::sqrt(static_cast<double>(widen(variance[c])) + epsilon);
@@ -193,11 +231,7 @@ __global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* p
           const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
           const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
           for (int v = 0; v < kVec; ++v) {
-            sums[v].distance += winners.distances[v];
-            if (kRelu && !(winners.normal[v] > 0)) continue;
-            const double dh = widen(dy[v]);
-            sums[v].dh += dh;
-            sums[v].product += dh * static_cast<double>(winners.centred[v]);
+            sums[v].template add<kRelu>(winners, v, widen(dy[v]));
           }
         }
       },
@@ -323,48 +357,39 @@ class BatchNorm {
     const MomentResults<P> results{call.output<P>(1), call.output<P>(2), wide,
                                    kNarrow ? wide + channels_ : nullptr};
     const Columns columns = reducing(windows_.pixels);
-    launch_channel_moments(columns, call, call.input<X>(0), bias(call, 3), partials<Sums>(call),
-                           results);
+    launch_channel_moments(columns, call, call.input<X>(0), norm_bias<P>(call, 3),
+                           partials<Sums>(call), results);
     if constexpr (kNarrow) {
-      write<C>(call, wide, wide + channels_, bias(call, 3));
+      write<C>(call, wide, wide + channels_, norm_bias<P>(call, 3));
     } else {
-      write<P>(call, call.output<P>(1), call.output<P>(2), bias(call, 3));
+      write<P>(call, call.output<P>(1), call.output<P>(2), norm_bias<P>(call, 3));
     }
   }
 
   // x, scale, offset, mean, variance -> y.
   void inference(const KernelCall& call) const {
-    if (channels_ > 0) write<P>(call, call.input<P>(3), call.input<P>(4), bias(call, 5));
+    if (channels_ > 0) write<P>(call, call.input<P>(3), call.input<P>(4), norm_bias<P>(call, 5));
   }
 
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
   // perhaps dbias (where windows cover x).
   void backward(const KernelCall& call) const {
     if (channels_ == 0) return;
-    C* vectors = static_cast<C*>(call.workspace);
-    const size_t mean = kRelu ? 4 : 3;
-    const NormGradArguments<X, Y, P> arguments{
-        call.input<Y>(0),
-        call.input<X>(1),
-        call.input<P>(2),
-        kRelu ? call.input<P>(3) : nullptr,
-        call.input<P>(mean),
-        call.input<P>(mean + 1),
-        bias(call, mean + 2),
-        epsilon_,
-        call.output<X>(0),
-        call.output<P>(1),
-        call.output<P>(2),
-        call.outputs.size() > 3 ? call.output<P>(3) : nullptr,
-        vectors,
-        vectors + channels_};
-    const Columns sums = reducing(windows_.windows, windows_.taps()),
-                  cells = writing(windows_.cells);
+    const auto arguments = grad_arguments(call);
+    const Columns sums = reducing(windows_.windows, windows_.taps());
     visit_windows([&]<int kVec, int kSide>() {
       launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, kSide, X, Y, P>,
              sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,
              partials<NormSums>(call), call.tickets, arguments);
-      if (windows_.cells == 0) return;
+    });
+    backward_write(call);
+  }
+  // Its second half: dx, where NormGradArguments::store has been called for each channel.
+  void backward_write(const KernelCall& call) const {
+    if (windows_.cells == 0 || channels_ == 0) return;
+    const auto arguments = grad_arguments(call);
+    const Columns cells = writing(windows_.cells);
+    visit_windows([&]<int kVec, int kSide>() {
       launch("norm_grad_write", norm_grad_write<kVec, kRelu, kSide, X, Y, P>, cells.shape(),
              call.stream, cells, windows_, arguments);
     });
@@ -393,14 +418,14 @@ class BatchNorm {
   }
 
   // The workspace: two vectors of a C per channel, then partial sums.
-  size_t vector_bytes() const { return (2 * channels_ * sizeof(C) + 63) / 64 * 64; }
+  size_t vector_bytes() const { return NormGradArguments<X, Y, P>::vector_bytes(channels_); }
   template <typename Sum>
   Sum* partials(const KernelCall& call) const {
     return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
   }
 
-  static const P* bias(const KernelCall& call, size_t index) {
-    return index < call.inputs.size() ? call.input<P>(index) : nullptr;
+  NormGradArguments<X, Y, P> grad_arguments(const KernelCall& call) const {
+    return {call, kRelu, channels_, epsilon_};
   }
 
   template <typename M>

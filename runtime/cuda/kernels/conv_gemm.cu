@@ -100,13 +100,6 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   });
 }
 
-// What is stored, in f32.
-template <typename T, int kVector>
-__device__ inline Pack<float, kVector> rounded(Pack<float, kVector> values) {
-  for (int k = 0; k < kVector; ++k) values[k] = widen(narrow<T>(values[k]));
-  return values;
-}
-
 // And the moments of y's channels.
 template <typename Tile, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
@@ -140,7 +133,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
                              .channels = channels,
                              .all = s.o,
                              .tickets = moments.tickets + blockIdx.y * groups.tickets()};
-  join_columns(block, groups, moments, part, Tile::kTileBytes);
+  join_moments(block, groups, moments, part, Tile::kTileBytes);
 }
 
 template <typename Tile>
@@ -167,7 +160,8 @@ template <typename Tile>
 void launch_forward_moments(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
   using T = typename Tile::Element;
   static_assert(Tile::Rows::kSize == kForwardRows && Tile::Columns::kSize == kForwardColumns);
-  static_assert(Tile::kTileBytes + column_scratch_bytes(Tile::kThreads) <= Tile::kSharedBytes);
+  static_assert(Tile::kTileBytes + column_scratch_bytes<ColumnPart>(Tile::kThreads) <=
+                Tile::kSharedBytes);
   const ColumnGroups groups = groups_of(g);
   launch(name, forward_moments<Tile>,
          {.grid = dim3(groups.blocks, tiles_of(g.y_channels, kForwardColumns)),
@@ -211,7 +205,7 @@ void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& cal
 }
 
 size_t conv_gemm_moments_workspace(const ConvGeometry& g) {
-  return groups_of(g).partial_bytes(static_cast<int>(g.y_channels));
+  return groups_of(g).partial_bytes<ColumnPart>(static_cast<int>(g.y_channels));
 }
 
 void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {

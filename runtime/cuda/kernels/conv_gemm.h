@@ -7,6 +7,7 @@
 
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
+#include "runtime/cuda/kernels/norm_windows.h"
 
 namespace adjoint::cuda {
 
@@ -26,11 +27,11 @@ struct ConvGemmCall {
   void* result = nullptr;
   void* workspace = nullptr;
   LaunchStream stream;
+  unsigned* tickets = nullptr;  // with moments or sums
   // With moments: of y plus a bias, where there is one.
   const float* bias = nullptr;
   float* mean = nullptr;
   float* variance = nullptr;
-  unsigned* tickets = nullptr;
 };
 
 // Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.
@@ -46,6 +47,20 @@ size_t conv_gemm_moments_workspace(const ConvGeometry& g);
 void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                           const ConvGemmCall& call);
+// What the sums of batch norm's gradient are taken of: its call (NormGradArguments), with relu, x
+// stored as dy is, in f32 besides.
+struct ConvNormCall {
+  NormWindows windows;
+  double epsilon = 0;
+  KernelCall call;
+};
+// Of windows that kernels know, 2 x 2 or pixels; channels in so few tiles that each has tickets.
+bool fits_conv_gemm_input_grad_sums(const ConvGeometry& g, const NormWindows& windows);
+// Of batch norm's call.
+size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows rows);
+// The input's gradient, which is batch norm's dy, and the first half of its gradient.
+void conv_gemm_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                               const ConvGemmCall& call, const ConvNormCall& norm);
 // In so many parts, so that all multiprocessors have some.
 int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors);
 size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts);

@@ -39,4 +39,11 @@ __device__ void store(T* to, const Pack<float, 2>& values) {
 }
 __device__ inline void store(float* to, const Pack<float, 4>& values) { store_pack(to, values); }
 
+// What is stored of them, in f32.
+template <typename T, int kVector>
+__device__ inline Pack<float, kVector> rounded(Pack<float, kVector> values) {
+  for (int k = 0; k < kVector; ++k) values[k] = widen(narrow<T>(values[k]));
+  return values;
+}
+
 }  // namespace adjoint::cuda

@@ -4,6 +4,8 @@
 // tiles compete with it. What is thin stays outside of regions, since the kernels for it are
 // faster. The regions of conv_moments.h are computed by the same kernels: ours take the moments
 // themselves, cuDNN's are followed by a pass over y.
+#include "runtime/cuda/kernels/conv_kernels.h"
+
 #include <algorithm>
 #include <memory>
 
@@ -303,10 +305,10 @@ PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& conte
                        .result = call.outputs[0],
                        .workspace = call.workspace,
                        .stream = call.stream,
+                       .tickets = call.tickets,
                        .bias = bias_of(call),
                        .mean = call.output<float>(1),
-                       .variance = call.output<float>(2),
-                       .tickets = call.tickets});
+                       .variance = call.output<float>(2)});
   };
 }
 
@@ -346,12 +348,17 @@ constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
 constexpr std::string_view kGemmInputGrad = "adjoint.conv2d_input_grad_gemm";
 constexpr std::string_view kGemmFilterGrad = "adjoint.conv2d_filter_grad_gemm";
 
+constexpr KernelDef kInputGradKernels[] = {
+    gemm_kernel<ConvDirection::input_grad, Rank::first>(kGemmInputGrad),
+    cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
+    gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad)};
+
 constexpr KernelDef kKernels[] = {
     gemm_kernel<ConvDirection::forward, Rank::first>(kGemm),
-    gemm_kernel<ConvDirection::input_grad, Rank::first>(kGemmInputGrad),
+    kInputGradKernels[0],
     gemm_kernel<ConvDirection::filter_grad, Rank::first>(kGemmFilterGrad),
     cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
-    cudnn_kernel<ConvDirection::input_grad>("cudnn.conv2d_input_grad"),
+    kInputGradKernels[1],
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
     gemm_moments_kernel<Rank::first>(),
     {.name = "cudnn.conv2d_moments",
@@ -377,7 +384,7 @@ constexpr KernelDef kKernels[] = {
      .describe = describe_thin_conv_filter_grad,
      .prepare = prepare_thin_conv_filter_grad},
     gemm_kernel<ConvDirection::forward, Rank::last>(kGemm),
-    gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad),
+    kInputGradKernels[2],
     gemm_kernel<ConvDirection::filter_grad, Rank::last>(kGemmFilterGrad),
     gemm_moments_kernel<Rank::last>(),
     {.name = "adjoint.conv2d",
@@ -397,5 +404,11 @@ constexpr KernelDef kKernels[] = {
 }  // namespace
 
 std::span<const KernelDef> conv_kernels() { return kKernels; }
+
+std::span<const KernelDef, 3> conv_input_grad_kernels() { return kInputGradKernels; }
+
+InputGradTile input_grad_tile(const KernelRequest& region, const Options& options) {
+  return {gemm_math<ConvDirection::input_grad>(region, options), gemm_rows(region)};
+}
 
 }  // namespace adjoint::cuda

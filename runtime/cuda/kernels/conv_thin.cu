@@ -235,7 +235,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                              .channels = g.y_channels,
                              .all = g.y_channels,
                              .tickets = moments.tickets};
-  join_columns(block, blocks, moments, part, tile_offset + ThinTile::kBytes);
+  join_moments(block, blocks, moments, part, tile_offset + ThinTile::kBytes);
 }
 
 // How the filter's gradient is shared out. A thread has a role, the filter's row k, a channel of x
@@ -434,7 +434,7 @@ PreparedKernel prepare_thin_conv(const KernelRequest& request, Context&) {
 
 size_t thin_conv_moments_workspace(const KernelRequest& convolution) {
   const Thin g(geometry_of(convolution));
-  return ColumnGroups(ThinGroups(g).blocks(), 1, kTickets).partial_bytes(g.y_channels);
+  return ColumnGroups(ThinGroups(g).blocks(), 1, kTickets).partial_bytes<ColumnPart>(g.y_channels);
 }
 
 PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution) {
@@ -444,7 +444,7 @@ PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution) {
     const ColumnGroups blocks(pixels.blocks(), 1, kTickets);
     const int filter_bytes = g.filter_size(kWidth) * static_cast<int>(sizeof(float));
     const int tile = (filter_bytes + 15) / 16 * 16;
-    const int bytes = tile + ThinTile::kBytes + column_scratch_bytes(kThreads);
+    const int bytes = tile + ThinTile::kBytes + column_scratch_bytes<ColumnPart>(kThreads);
     const LaunchShape shape = {.grid = dim3(blocks.blocks),
                                .block = dim3(kThreads),
                                .shared_bytes = static_cast<size_t>(bytes)};

@@ -6,10 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "ops/norm.h"
-#include "ops/pool.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/batch_norm.h"
+#include "runtime/cuda/kernels/norm_relu.h"
 #include "runtime/cuda/kernels/visit.h"
 #include "runtime/patterns.h"
 
@@ -56,22 +55,6 @@ bool is_forward_stored(const KernelRequest& request) {
          is_stored(storage, from(request.outputs, 1));
 }
 
-// What a region's body says.
-struct RegionFacts {
-  const PoolAttributes* pool = nullptr;
-  double epsilon = 0;
-
-  explicit RegionFacts(const Block& body) {
-    for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
-      const Attributes& attributes = body.node(i).attributes;
-      if (attributes.holds<PoolAttributes>()) pool = &attributes.get<PoolAttributes>();
-      if (attributes.holds<BatchNormAttributes>()) {
-        epsilon = attributes.get<BatchNormAttributes>().epsilon;
-      }
-    }
-  }
-};
-
 // Calls body<X, Y, P>(), as BatchNorm has them.
 template <typename Body>
 auto visit_storage(const Storage& storage, Body&& body) {
@@ -85,7 +68,7 @@ auto visit_storage(const Storage& storage, Body&& body) {
 
 template <typename X, typename Y, typename P>
 BatchNorm<X, Y, P, true> norm_of(const KernelRequest& request, size_t x) {
-  const RegionFacts facts(request.region());
+  const NormFacts facts(request.region());
   return {request.inputs[x].dims, facts.pool, facts.epsilon};
 }
 
@@ -102,20 +85,6 @@ bool supports_inference(const KernelRequest& request) {
                            kBiasInferenceNormReluPool}) &&
          is_forward_stored(request);
 }
-bool supports_grad(const KernelRequest& request) {
-  const bool sums = matches(request, {kBiasNormReluBiasGrad, kBiasNormReluPoolBiasGrad});
-  if (!sums && !matches(request, {kNormReluGrad, kNormReluPoolGrad, kBiasNormReluGrad,
-                                  kBiasNormReluPoolGrad})) {
-    return false;
-  }
-  // The sums of x - mean are those of the windows.
-  const NormWindows windows(request.inputs[1].dims, RegionFacts(request.region()).pool);
-  const Storage storage = grad_storage(request);
-  return (!sums || windows.cover()) && request.outputs[0].dtype == storage.x &&
-         is_stored(storage, from(request.inputs, 2)) &&
-         is_stored(storage, from(request.outputs, 1));
-}
-
 KernelFacts describe_training(const KernelRequest& request, Context&) {
   return visit_storage(forward_storage(request),
                        [&]<typename X, typename Y, typename P>() -> KernelFacts {
@@ -144,7 +113,23 @@ PreparedKernel prepare_inference(const KernelRequest& request, Context&) {
       });
 }
 
-KernelFacts describe_grad(const KernelRequest& request, Context&) {
+}  // namespace
+
+bool supports_norm_relu_grad(const KernelRequest& request) {
+  const bool sums = matches(request, {kBiasNormReluBiasGrad, kBiasNormReluPoolBiasGrad});
+  if (!sums && !matches(request, {kNormReluGrad, kNormReluPoolGrad, kBiasNormReluGrad,
+                                  kBiasNormReluPoolGrad})) {
+    return false;
+  }
+  // The sums of x - mean are those of the windows.
+  const NormWindows windows(request.inputs[1].dims, NormFacts(request.region()).pool);
+  const Storage storage = grad_storage(request);
+  return (!sums || windows.cover()) && request.outputs[0].dtype == storage.x &&
+         is_stored(storage, from(request.inputs, 2)) &&
+         is_stored(storage, from(request.outputs, 1));
+}
+
+KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&) {
   return visit_storage(grad_storage(request),
                        [&]<typename X, typename Y, typename P>() -> KernelFacts {
                          return {.workspace_bytes = norm_of<X, Y, P>(request, 1).backward_bytes(),
@@ -152,13 +137,24 @@ KernelFacts describe_grad(const KernelRequest& request, Context&) {
                        });
 }
 
-PreparedKernel prepare_grad(const KernelRequest& request, Context&) {
+PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&) {
   return visit_storage(
       grad_storage(request), [&]<typename X, typename Y, typename P>() -> PreparedKernel {
         return
             [norm = norm_of<X, Y, P>(request, 1)](const KernelCall& call) { norm.backward(call); };
       });
 }
+
+PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Context&) {
+  return visit_storage(grad_storage(request),
+                       [&]<typename X, typename Y, typename P>() -> PreparedKernel {
+                         return [norm = norm_of<X, Y, P>(request, 1)](const KernelCall& call) {
+                           norm.backward_write(call);
+                         };
+                       });
+}
+
+namespace {
 
 constexpr KernelDef kKernels[] = {
     {.name = "adjoint.norm_relu",
@@ -173,9 +169,9 @@ constexpr KernelDef kKernels[] = {
      .prepare = prepare_inference},
     {.name = "adjoint.norm_relu_grad",
      .op = "region",
-     .supports = supports_grad,
-     .describe = describe_grad,
-     .prepare = prepare_grad},
+     .supports = supports_norm_relu_grad,
+     .describe = describe_norm_relu_grad,
+     .prepare = prepare_norm_relu_grad},
 };
 
 }  // namespace

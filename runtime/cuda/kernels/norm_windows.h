@@ -1,14 +1,14 @@
 // The windows over which the kernels of batch normalisation pool.
 //
 //   const NormWindows windows(x_dims, &pool);
-//   const X* from = x + first_pixel(windows, window) * channels;   // on the device
+//   const X* from = x + first_pixel(windows, window) * channels;
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "graph/host_device.h"
 #include "ops/pool.h"
-#include "runtime/cuda/device/block.h"
 #include "runtime/cuda/device/pack.h"
 
 namespace adjoint::cuda {
@@ -52,15 +52,11 @@ struct NormWindows {
   int known_side() const { return window_y == 2 && window_x == 2 && cover() ? 2 : 0; }
 };
 
-#if defined(__CUDACC__) || defined(ADJOINT_FAKE_CUDA)
-
 // Where a window begins, in pixels.
-__device__ inline int64_t first_pixel(const NormWindows& w, int64_t window) {
+ADJOINT_HOST_DEVICE inline int64_t first_pixel(const NormWindows& w, int64_t window) {
   if (w.windows == w.pixels) return window;
   const Quotient row = divide(window, w.columns), image = divide(row.whole, w.rows);
   return (image.whole * w.height + image.rest * w.stride_y) * w.width + row.rest * w.stride_x;
 }
-
-#endif
 
 }  // namespace adjoint::cuda

@@ -1,0 +1,33 @@
+// The backward of batch normalisation with relu and perhaps a bias and a max pool, in the regions
+// of runtime/patterns.h, for kernels that compute its dy themselves.
+#pragma once
+
+#include "ops/norm.h"
+#include "ops/pool.h"
+#include "runtime/cuda/kernel.h"
+
+namespace adjoint::cuda {
+
+// What a region's body says.
+struct NormFacts {
+  const PoolAttributes* pool = nullptr;
+  double epsilon = 0;
+
+  explicit NormFacts(const Block& body) {
+    for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {
+      const Attributes& attributes = body.node(i).attributes;
+      if (attributes.holds<PoolAttributes>()) pool = &attributes.get<PoolAttributes>();
+      if (attributes.holds<BatchNormAttributes>()) {
+        epsilon = attributes.get<BatchNormAttributes>().epsilon;
+      }
+    }
+  }
+};
+
+bool supports_norm_relu_grad(const KernelRequest& request);
+KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&);
+PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&);
+// Its second half: dx, where the sums of each channel are stored (NormGradArguments).
+PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Context&);
+
+}  // namespace adjoint::cuda
