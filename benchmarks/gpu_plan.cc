@@ -61,10 +61,27 @@ bool is_product(const Plan& plan, const Launch& launch) {
   return !launch.is_copy() && is_product(plan.function->node(launch.node));
 }
 
+// Of those in the node, their operands and results, whatever else a region has.
+double bytes_of_products(const Block& block, const Node& node) {
+  size_t bytes = 0;
+  if (node.blocks.empty() && is_product(node)) {
+    for (const Type& type : node.types) bytes += concrete(type).byte_count();
+    for (ValueId operand : node.operands) bytes += concrete(block.type(operand)).byte_count();
+  }
+  double sum = static_cast<double>(bytes);
+  for (const auto& inner : node.blocks) {
+    for (int32_t i = 0; i < static_cast<int32_t>(inner->size()); ++i) {
+      sum += bytes_of_products(*inner, inner->node(i));
+    }
+  }
+  return sum;
+}
+
 double bytes_of_products(const Plan& plan) {
   double bytes = 0;
   for (const Launch& launch : plan.launches) {
-    if (is_product(plan, launch)) bytes += launch.bytes;
+    if (launch.is_copy()) continue;
+    bytes += bytes_of_products(*plan.function, plan.function->node(launch.node));
   }
   return bytes;
 }
@@ -94,14 +111,14 @@ void print_plan(const Plan& plan) {
     sum.bytes += launch.bytes;
     sum.flops += launch.flops;
   }
-  std::printf("the plan's entries by kernel        number       MB   MFLOP\n");
+  std::printf("the plan's entries by kernel           number       MB   MFLOP\n");
   for (const auto& [kernel, sum] : kernels) {
-    std::printf("  %-32s  %6d  %7.2f  %6.0f\n", kernel.c_str(), sum.launches, 1e-6 * sum.bytes,
+    std::printf("  %-35s  %6d  %7.2f  %6.0f\n", kernel.c_str(), sum.launches, 1e-6 * sum.bytes,
                 1e-6 * sum.flops);
   }
   const double least =
       bytes_of_products(plan) + 2.0 * static_cast<double>(plan.bytes_of(StorageKind::variable));
-  std::printf("  %-32s  %6zu  %7.2f  %6.0f\n", "all", plan.launches.size(),
+  std::printf("  %-35s  %6zu  %7.2f  %6.0f\n", "all", plan.launches.size(),
               1e-6 * plan.bytes_moved(), 1e-6 * plan.flops());
   std::printf("least bytes: %.2f MB (products and convolutions by themselves, and each variable\n",
               1e-6 * least);

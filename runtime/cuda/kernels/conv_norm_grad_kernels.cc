@@ -3,9 +3,11 @@
 //
 // They are those of the two by themselves, one after the other, but for ours with the sums in the
 // epilogue: after these only batch norm's dx is left to be written.
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include "graph/error.h"
@@ -14,6 +16,7 @@
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_cudnn.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
+#include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_kernels.h"
 #include "runtime/cuda/kernels/norm_relu.h"
 
