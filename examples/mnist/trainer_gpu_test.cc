@@ -247,8 +247,8 @@ TEST_F(GpuTrainer, StreamedStepsAreReplayed) {
 TEST(GpuTrainerMemory, WhatDoesNotFitIsStreamed) {
   constexpr int64_t kImages = 20000;  // 5 MB
   const adjoint::testing::GpuUnderTest gpu({.memory_bytes = size_t{9} << 20});
-  Trial trial(gpu.device({.kernel_cache = adjoint::testing::kernel_cache()}), "mlp", kImages,
-              {.batch = 64});
+  Trial trial(gpu.device({.autotune = false, .kernel_cache = adjoint::testing::kernel_cache()}),
+              "mlp", kImages, {.batch = 64});
   EXPECT_EQ(trial.trainer.training_data(), DataPlace::streamed);
   EXPECT_EQ(trial.trainer.test_data(), DataPlace::resident);
   EXPECT_FALSE(trial.epoch(6).finished);
