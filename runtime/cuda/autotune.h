@@ -32,9 +32,10 @@ class Autotuner {
   explicit Autotuner(std::filesystem::path file = {}, std::string about = {});
 
   // The candidate with the smallest median time, of equals the first; there is one at least. The
-  // answer is kept, so that each request is measured once, and again where there are others. A candidate that fails, or for which
-  // there is no room, is passed over; where there is no room to measure any, the first one is
-  // returned, and not kept. Throws the first one's DeviceError where all of them fail.
+  // answer is kept, so that each request is measured once, and again where there are others. A
+  // candidate that fails, or for which there is no room, is passed over; where there is no room to
+  // measure any, the first one is returned, and not kept. Throws the first one's DeviceError where
+  // all of them fail.
   Candidate fastest(const KernelRequest& request, const std::vector<Candidate>& candidates,
                     Context& context, Queue& queue);
 
