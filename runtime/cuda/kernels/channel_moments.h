@@ -2,11 +2,10 @@
 // bf16.
 //
 //   facts.workspace_bytes = channel_moments_workspace(y);
-//   channel_moments(y, {.x = ..., .bias = ..., .workspace = ..., .mean = ..., .variance = ...},
-//   call);
+//   channel_moments(y, {.x = ..., .workspace = ..., .mean = ..., .variance = ...}, call);
 //
-// For results of libraries; those of our own kernels are summed as they are computed
-// (device/column_moments.h).
+// For results of libraries, and for our own where that is faster than summing them as they are
+// computed (device/column_moments.h).
 #pragma once
 
 #include "runtime/cuda/kernel.h"

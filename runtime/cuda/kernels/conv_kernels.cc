@@ -3,7 +3,7 @@
 // cuDNN takes the regions of filter_layout.h, whose filters are in its order. Our own products of
 // tiles compete with it. What is thin stays outside of regions, since the kernels for it are
 // faster. The regions of conv_moments.h are computed by the same kernels: ours take the moments
-// themselves, cuDNN's are followed by a pass over y.
+// themselves or, as cuDNN's, are followed by a pass over y.
 #include "runtime/cuda/kernels/conv_kernels.h"
 
 #include <algorithm>
@@ -77,9 +77,8 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
-// What the variants' names end with: of the input's gradient, that the rows of tiles are pixels; of
-// convolutions with moments, that a launch of its own takes these.
-constexpr std::string_view kPixelRows = "-pixels", kApart = "-apart";
+// What the names of variants of the input's gradient end with whose tiles have pixels as rows.
+constexpr std::string_view kPixelRows = "-pixels";
 
 std::string_view without(std::string_view suffix, std::string_view variant) {
   if (variant.ends_with(suffix)) variant.remove_suffix(suffix.size());

@@ -219,18 +219,8 @@ TEST_F(ConvMomentsKernels, GiveTheSameBitsInAnyOrder) {
     const Graph graph(c, DType::f32, is_turned);
     const KernelDef& kernel =
         kernel_named(is_turned ? "adjoint.conv2d_gemm_moments" : "adjoint.conv2d_thin_moments");
-    const auto run = [&] { return LibraryTester().run_all(kernel, graph.moments, graph.inputs()); };
-    const std::vector<Values> want = run();
-#ifdef ADJOINT_FAKE_CUDA
-    using fake_cuda::BlockOrder;
-    for (const BlockOrder order : {BlockOrder::reverse, BlockOrder::shuffled}) {
-      fake_cuda::reset({.block_order = order});
-      EXPECT_EQ(run(), want);
-    }
-    fake_cuda::reset();
-#else
-    EXPECT_EQ(run(), want);
-#endif
+    expect_same_in_any_order(
+        [&] { return LibraryTester().run_all(kernel, graph.moments, graph.inputs()); });
   }
 }
 

@@ -23,9 +23,6 @@
 namespace adjoint::cuda {
 namespace {
 
-// What the names of variants end with that take the sums in a launch of their own.
-constexpr std::string_view kApart = "-apart";
-
 bool is_ours(const KernelDef& plain) { return plain.name.starts_with("adjoint."); }
 
 // The two that a region joins, as requests of their own.

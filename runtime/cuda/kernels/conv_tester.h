@@ -167,6 +167,22 @@ inline Value quad_conv(Block& block, DType dtype, int64_t x_channels, int64_t gr
                        {.groups = groups}));
 }
 
+// run() gives the same bits every time, on the double in every order of blocks.
+template <typename Run>
+void expect_same_in_any_order(Run run) {
+  const auto want = run();
+#ifdef ADJOINT_FAKE_CUDA
+  using fake_cuda::BlockOrder;
+  for (const BlockOrder order : {BlockOrder::reverse, BlockOrder::shuffled}) {
+    fake_cuda::reset({.block_order = order});
+    EXPECT_EQ(run(), want);
+  }
+  fake_cuda::reset();
+#else
+  EXPECT_EQ(run(), want);
+#endif
+}
+
 class Conv : public testing::Test {
  protected:
 #ifdef ADJOINT_FAKE_CUDA
