@@ -18,23 +18,26 @@
 
 namespace adjoint::cuda {
 
-// How the blocks that share a tile's channels are joined. Each tile of channels has its own
-// tickets: one for each group, and one for the groups.
+// How the blocks that share a tile's channels are joined: few of them at once, more in groups. Each
+// tile of channels has its own tickets: one for each group, and one for the groups.
 struct ColumnGroups {
   int blocks, size, groups;
 
-  static bool fit(int tiles, int tickets) { return tiles <= tickets / 2; }
-  ColumnGroups(int blocks, int tiles, int tickets) : blocks(blocks) {
-    constexpr int kLeast = 16;
+  static bool fit(int tiles, int tickets) { return tiles <= tickets; }
+  ColumnGroups(int blocks, int tiles, int tickets) : blocks(blocks), size(blocks), groups(1) {
+    constexpr int kAtOnce = 64, kLeast = 16;
     const int most = tickets / tiles - 1;
+    if (blocks <= kAtOnce || most <= 1) return;
     size = std::max(kLeast, (blocks - 1) / most + 1);
     groups = (blocks - 1) / size + 1;
   }
+  // Of one block alone nothing is stored.
   template <typename Part>
-  size_t partial_bytes(int channels) const {
-    return sizeof(Part) * (blocks + groups) * channels;
+  size_t partial_bytes(int64_t channels) const {
+    if (blocks == 1) return 0;
+    return sizeof(Part) * (groups > 1 ? blocks + groups : blocks) * channels;
   }
-  ADJOINT_HOST_DEVICE int tickets() const { return groups + 1; }
+  ADJOINT_HOST_DEVICE int tickets() const { return groups > 1 ? groups + 1 : 1; }
   ADJOINT_HOST_DEVICE int members(int group) const {
     return group < groups - 1 ? size : blocks - group * size;
   }
@@ -43,9 +46,10 @@ struct ColumnGroups {
 // Of the blocks that have the same channels, one.
 struct ColumnBlock {
   int number;
-  int first, channels;  // its channels
-  int all;              // channels of the result
-  unsigned* tickets;    // of these channels: ColumnGroups::tickets()
+  int64_t first;      // channel
+  int channels;       // from that on
+  int64_t all;        // channels of the result
+  unsigned* tickets;  // of these channels: ColumnGroups::tickets()
 };
 
 // A thread's share of a block's tile: every so many rows of a channel, from `slice` on.
@@ -91,7 +95,7 @@ __device__ inline Part merge_parts(ColumnSlice at, const ColumnBlock& block, con
     Part some[kAtOnce];
     for (int k = 0; k < kAtOnce; ++k) {
       const int part = i + k * at.slices;
-      if (part < count) some[k] = parts[part * block.all + block.first + at.channel];
+      if (part < count) some[k] = parts[part * block.all + (block.first + at.channel)];
     }
     for (const Part& part : some) total.merge(part);
   }
@@ -99,27 +103,31 @@ __device__ inline Part merge_parts(ColumnSlice at, const ColumnBlock& block, con
 }
 
 // Joins what all threads of all blocks have; finish(channel, total) gets each channel's once, in
-// the last block. `parts` holds partial_bytes; from byte `offset` on there are column_scratch_bytes
-// of shared memory.
+// the last block, which gets true when all of its threads see what finish has written. `parts`
+// holds partial_bytes; from byte `offset` on there are column_scratch_bytes of shared memory.
 template <typename Part, typename Finish>
-__device__ inline void join_columns(const ColumnBlock& block, const ColumnGroups& groups,
+__device__ inline bool join_columns(const ColumnBlock& block, const ColumnGroups& groups,
                                     Part* parts, const Part& own, int offset, Finish finish) {
   const ColumnSlice at(block.channels);
-  const int channel = block.first + at.channel, group = block.number / groups.size;
+  const int64_t channel = block.first + at.channel;
+  const int group = block.number / groups.size, members = groups.members(group);
   const Shared<int> flag =
       shared_memory<int>(1, offset + column_scratch_bytes<Part>(static_cast<int>(blockDim.x)) - 16);
-  Part* const group_parts = parts + groups.blocks * block.all;
   Part total = merge_slices(at, block.channels, own, offset);
-  if (at.slice == 0) parts[block.number * block.all + channel] = total;
-  const int members = groups.members(group);
-  if (!is_last_block(block.tickets + group, members, flag)) return;
-  total = merge_parts(at, block, parts + group * groups.size * block.all, members, offset);
+  if (groups.blocks > 1) {
+    if (at.slice == 0) parts[block.number * block.all + channel] = total;
+    if (!is_last_block(block.tickets + group, members, flag)) return false;
+    total = merge_parts(at, block, parts + group * groups.size * block.all, members, offset);
+  }
   if (groups.groups > 1) {
+    Part* const group_parts = parts + groups.blocks * block.all;
     if (at.slice == 0) group_parts[group * block.all + channel] = total;
-    if (!is_last_block(block.tickets + groups.groups, groups.groups, flag)) return;
+    if (!is_last_block(block.tickets + groups.groups, groups.groups, flag)) return false;
     total = merge_parts(at, block, group_parts, groups.groups, offset);
   }
   if (at.slice == 0) finish(channel, total);
+  __syncthreads();
+  return true;
 }
 
 }  // namespace adjoint::cuda

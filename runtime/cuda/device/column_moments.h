@@ -47,7 +47,7 @@ struct ColumnMoments {
   unsigned* tickets;
   float *mean, *variance;
 
-  __device__ void store(int channel, const ColumnPart& total) const {
+  __device__ void store(int64_t channel, const ColumnPart& total) const {
     const double count = total.count, apart = total.sum / count;
     const double spread = (total.squares - total.sum * apart) / count;
     mean[channel] = static_cast<float>(static_cast<double>(total.first) + apart);
@@ -59,7 +59,7 @@ __device__ inline void join_moments(const ColumnBlock& block, const ColumnGroups
                                     const ColumnMoments& moments, const ColumnPart& own,
                                     int offset) {
   join_columns(block, groups, moments.parts, own, offset,
-               [&](int channel, const ColumnPart& total) { moments.store(channel, total); });
+               [&](int64_t channel, const ColumnPart& total) { moments.store(channel, total); });
 }
 
 }  // namespace adjoint::cuda

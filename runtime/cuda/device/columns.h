@@ -1,6 +1,5 @@
-// Reductions over the rows of a matrix [rows, channels], channels being the fastest axis, in two
-// stages within one launch: each block reduces some rows, the last one combines their results in
-// order. The same order every time.
+// Reductions over the rows of a matrix [rows, channels], channels being the fastest axis, in one
+// launch: each block reduces some rows, and what they have is joined (column_join.h).
 //
 //   reduce_columns<4>(columns, partials, tickets,
 //                     [&](int64_t channel, RowRange rows, Sums (&sums)[4]) { ... },
@@ -15,7 +14,7 @@
 #include "graph/host_device.h"
 #include "runtime/cuda/api/launch.h"
 #include "runtime/cuda/device/block.h"
-#include "runtime/cuda/device/last_block.h"
+#include "runtime/cuda/device/column_join.h"
 
 namespace adjoint::cuda {
 
@@ -27,6 +26,7 @@ struct Columns {
   int depth = 1;   // threads one behind the other, each with its own rows
   int tiles = 1;   // of channels, each with its own blocks
   int splits = 1;  // blocks that share the rows of a tile
+  ColumnGroups groups{1, 1, 1};
 
   static constexpr int kThreads = 256;
 
@@ -50,7 +50,9 @@ struct Columns {
     const int64_t rows_each = std::max<int64_t>(kReads / reads, 1);
     const Columns one(rows, channels, vec, rows_each, 1);
     const int64_t splits = one.tiles > tickets ? 1 : std::max<int64_t>(kBlocks / one.tiles, 1);
-    return Columns(rows, channels, vec, rows_each, splits);
+    Columns result(rows, channels, vec, rows_each, splits);
+    result.groups = ColumnGroups(result.splits, result.tiles, tickets);
+    return result;
   }
   // For a pass that writes each row: a row for each thread, or up to four once there are blocks
   // enough.
@@ -62,21 +64,20 @@ struct Columns {
   }
 
   LaunchShape shape() const { return {.grid = dim3(tiles, splits), .block = dim3(lanes * depth)}; }
-  // The sums that half of the threads hand to the others, and the flag of is_last_block.
+  // What all threads have, and what the blocks are joined in.
   template <typename Sum>
   LaunchShape reducing_shape() const {
     LaunchShape result = shape();
-    result.shared_bytes = flag_offset<Sum>() + sizeof(int);
+    result.shared_bytes = table_bytes<Sum>() + column_scratch_bytes<Sum>(lanes * depth);
     return result;
   }
-  ADJOINT_HOST_DEVICE int scratch_size() const { return vec * lanes * ((depth + 1) / 2); }
   template <typename Sum>
-  ADJOINT_HOST_DEVICE int flag_offset() const {
-    return (static_cast<int>(sizeof(Sum)) * scratch_size() + 15) / 16 * 16;
+  ADJOINT_HOST_DEVICE int table_bytes() const {
+    return (static_cast<int>(sizeof(Sum)) * vec * lanes * depth + 15) / 16 * 16;
   }
   template <typename Sum>
   size_t partial_bytes() const {
-    return splits > 1 ? sizeof(Sum) * splits * channels : 0;
+    return groups.partial_bytes<Sum>(channels);
   }
 };
 
@@ -107,78 +108,34 @@ struct ColumnPlace {
   }
 };
 
-// Merges what the block's threads one behind the other have; those in front get the result.
-template <int kVec, typename Sum>
-__device__ inline void merge_depth(const Columns& columns, const ColumnPlace<kVec>& at,
-                                   Sum (&sums)[kVec]) {
-  const Shared<Sum> scratch = shared_memory<Sum>(columns.scratch_size());
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int left = columns.depth; left > 1;) {
-    const int half = (left + 1) / 2, givers = (left - half) * columns.lanes;
-    if (at.depth >= half && at.depth < left) {
-      for (int v = 0; v < kVec; ++v) {
-        scratch[v * givers + thread - half * columns.lanes] = sums[v];
-      }
-    }
-    __syncthreads();
-    if (thread < givers) {
-      for (int v = 0; v < kVec; ++v) sums[v].merge(scratch[v * givers + thread]);
-    }
-    __syncthreads();
-    left = half;
-  }
-}
-
-// Adds the partials of every block to those in `sums`; several are read at a time.
-template <int kVec, typename Sum>
-__device__ inline void merge_partials(const Columns& columns, const ColumnPlace<kVec>& at,
-                                      const Sum* partials, Sum (&sums)[kVec]) {
-  constexpr int kAtOnce = 4;
-  const int64_t step = columns.depth * columns.channels;
-  const Sum* from = partials + at.depth * columns.channels + at.channel;
-  int i = at.depth;
-  for (; i + (kAtOnce - 1) * columns.depth < columns.splits; i += kAtOnce * columns.depth) {
-    Sum parts[kAtOnce][kVec];
-    for (int k = 0; k < kAtOnce; ++k, from += step) {
-      for (int v = 0; v < kVec; ++v) parts[k][v] = from[v];
-    }
-    for (int k = 0; k < kAtOnce; ++k) {
-      for (int v = 0; v < kVec; ++v) sums[v].merge(parts[k][v]);
-    }
-  }
-  for (; i < columns.splits; i += columns.depth, from += step) {
-    for (int v = 0; v < kVec; ++v) sums[v].merge(from[v]);
-  }
-}
-
 // Sum() is the sum of nothing, and sum.merge(other) adds. accumulate(channel, rows, sums) adds a
 // thread's rows; finish(channel, sum) gets each channel's result once. `partials` holds
-// columns.partial_bytes<Sum>().
+// columns.partial_bytes<Sum>(). Only the block that finishes a channel gets true; there, all
+// threads see what finish has written.
 template <int kVec, typename Sum, typename Accumulate, typename Finish>
-__device__ inline void reduce_columns(const Columns& columns, Sum* partials, unsigned* tickets,
+__device__ inline bool reduce_columns(const Columns& columns, Sum* partials, unsigned* tickets,
                                       Accumulate accumulate, Finish finish) {
   const ColumnPlace<kVec> at(columns);
+  const int threads = columns.lanes * columns.depth, width = columns.lanes * kVec;
+  const Shared<Sum> table = shared_memory<Sum>(kVec * threads);
   Sum sums[kVec] = {};
   if (at.inside) accumulate(at.channel, at.rows(columns), sums);
-  merge_depth(columns, at, sums);
-  if (columns.splits > 1) {
-    Sum* own = partials + static_cast<int64_t>(blockIdx.y) * columns.channels + at.channel;
-    for (int v = 0; at.inside && at.depth == 0 && v < kVec; ++v) own[v] = sums[v];
-    const Shared<int> flag = shared_memory<int>(1, columns.flag_offset<Sum>());
-    if (!is_last_block(tickets + blockIdx.x, columns.splits, flag)) return;
-    for (int v = 0; v < kVec; ++v) sums[v] = Sum();
-    if (at.inside) merge_partials(columns, at, partials, sums);
-    merge_depth(columns, at, sums);
-  }
-  // A thread for each channel.
-  const Shared<Sum> totals = shared_memory<Sum>(columns.scratch_size());
-  const int channels = columns.lanes * kVec;
-  for (int v = 0; at.depth == 0 && v < kVec; ++v) totals[at.lane * kVec + v] = sums[v];
+  for (int v = 0; v < kVec; ++v) table[v * threads + static_cast<int>(threadIdx.x)] = sums[v];
   __syncthreads();
-  for (int c = static_cast<int>(threadIdx.x); c < channels; c += static_cast<int>(blockDim.x)) {
-    const int64_t channel = int64_t{blockIdx.x} * channels + c;
-    if (channel < columns.channels) finish(channel, totals[c]);
+  const int64_t first = int64_t{blockIdx.x} * width;
+  const ColumnBlock block = {
+      .number = static_cast<int>(blockIdx.y),
+      .first = first,
+      .channels = static_cast<int>(min(int64_t{width}, columns.channels - first)),
+      .all = columns.channels,
+      .tickets = tickets + static_cast<int>(blockIdx.x) * columns.groups.tickets()};
+  const ColumnSlice slice(block.channels);
+  Sum own;
+  const int column = slice.channel % kVec * threads + slice.channel / kVec;
+  for (int d = slice.slice; slice.is_inside() && d < columns.depth; d += slice.slices) {
+    own.merge(table[column + d * columns.lanes]);
   }
+  return join_columns(block, columns.groups, partials, own, columns.table_bytes<Sum>(), finish);
 }
 
 // Two sums at once.

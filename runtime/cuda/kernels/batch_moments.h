@@ -43,12 +43,12 @@ struct MomentResults {
 // Sums of the distances from the first row and of their squares: what all values have in common
 // costs no digits. Nor does the difference that gives the variance: the first row is one of `rows`,
 // so that its squared distance from the mean is at most `rows` times the variance.
-template <typename X, typename P, int kVec>
-__global__ void channel_moments(Columns columns, const X* x, const P* bias, Sums* partials,
-                                unsigned* tickets, MomentResults<P> results) {
-  begin_kernel();
+template <int kVec, typename X, typename P>
+__device__ inline bool reduce_moments(const Columns& columns, const X* x, const P* bias,
+                                      Sums* partials, unsigned* tickets,
+                                      const MomentResults<P>& results) {
   using C = Compute<P>;
-  reduce_columns<kVec>(
+  return reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, Sums(&sums)[kVec]) {
         if (rows.begin >= rows.end) return;
@@ -83,6 +83,13 @@ __global__ void channel_moments(Columns columns, const X* x, const P* bias, Sums
             columns.rows == 0 ? C{0} : widen(x[channel]) + widen(pack_or_zero<1>(bias, channel)[0]);
         results.store(channel, first + apart, spread < 0 ? 0 : spread);
       });
+}
+
+template <typename X, typename P, int kVec>
+__global__ void channel_moments(Columns columns, const X* x, const P* bias, Sums* partials,
+                                unsigned* tickets, MomentResults<P> results) {
+  begin_kernel();
+  reduce_moments<kVec>(columns, x, bias, partials, tickets, results);
 }
 
 template <typename X, typename P>

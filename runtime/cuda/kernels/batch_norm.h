@@ -1,5 +1,6 @@
 // Batch normalisation, alone and together with relu and a max pool, forward and backward: what
-// norm.cu and norm_relu.cu share. Each way is two launches: one reduces per channel, one writes.
+// norm.cu and norm_relu.cu share. Each way is two launches, one reduces per channel, one writes; or
+// a single one, where there are few rows.
 //
 //   const BatchNorm<Bf16, Bf16, float, true> norm(x_dims, &pool, epsilon);
 //   facts.workspace_bytes = norm.forward_bytes();
@@ -23,121 +24,57 @@
 #include "runtime/cuda/device/pack.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/batch_moments.h"
-#include "runtime/cuda/kernels/norm_windows.h"
+#include "runtime/cuda/kernels/norm_winners.h"
 #include "runtime/cuda/kernels/visit.h"
 
 namespace adjoint::cuda {
 
 #if defined(__CUDACC__) || defined(ADJOINT_FAKE_CUDA)
 
-template <typename C>
-__device__ inline C norm_factor(C scale, C variance, C epsilon) {
-  return scale * (C{1} / std::sqrt(variance + epsilon));
-}
-
-// h of kVec channels. Moments may be of a wider type than the elements.
-template <typename P, int kVec>
-struct NormChannels {
-  Compute<P> factor[kVec], mean[kVec], offset[kVec], bias[kVec];
-
-  template <typename M>
-  __device__ NormChannels(int64_t channel, const P* scale, const P* offset, const M* mean,
-                          const M* variance, const P* bias, Compute<P> epsilon) {
-    const auto scales = load_pack<kVec>(scale + channel);
-    const auto means = load_pack<kVec>(mean + channel);
-    const auto variances = load_pack<kVec>(variance + channel);
-    const auto offsets = pack_or_zero<kVec>(offset, channel);
-    const auto biases = pack_or_zero<kVec>(bias, channel);
-    for (int v = 0; v < kVec; ++v) {
-      factor[v] = norm_factor<Compute<P>>(widen(scales[v]), widen(variances[v]), epsilon);
-      this->mean[v] = widen(means[v]);
-      this->offset[v] = widen(offsets[v]);
-      this->bias[v] = widen(biases[v]);
-    }
-  }
-  template <typename X>
-  __device__ Compute<P> centred(X x, int v) const {
-    return (widen(x) + bias[v]) - mean[v];
-  }
-  __device__ Compute<P> normal(Compute<P> centred, int v) const {
-    return factor[v] * centred + offset[v];
-  }
+// Moments may be of a wider type than the vectors; offset and bias may be missing.
+template <typename X, typename Y, typename P, typename M>
+struct NormArguments {
+  const X* x;
+  const P *scale, *offset;
+  const M *mean, *variance;
+  const P* bias;
+  Compute<P> epsilon;
+  Y* y;
 };
 
-// The winner of each channel's window: its number, h, and x - mean; the sum of all x - mean.
-template <typename P, int kVec>
-struct NormWinners {
-  using C = Compute<P>;
-  int tap[kVec] = {};
-  C normal[kVec], centred[kVec], distances[kVec] = {};
-
-  template <typename X>
-  __device__ void see(const NormChannels<P, kVec>& k, int number, const Pack<X, kVec>& x) {
-    for (int v = 0; v < kVec; ++v) {
-      const C distance = k.centred(x[v], v), value = k.normal(distance, v);
-      distances[v] += distance;
-      if (number != 0 && !beats(value, normal[v])) continue;
-      tap[v] = number;
-      normal[v] = value;
-      centred[v] = distance;
-    }
-  }
-};
-
-// A window whose side is known: all its loads are under way at once.
-template <typename X, int kVec, int kSide>
-struct KnownWindow {
-  Pack<X, kVec> packs[kSide * kSide];
-
-  KnownWindow() = default;
-  __device__ KnownWindow(const NormWindows& w, const X* x, int64_t channels) {
-    for (int t = 0; t < kSide * kSide; ++t) packs[t] = load_pack<kVec>(x + offset(w, channels, t));
-  }
-  __device__ static int64_t offset(const NormWindows& w, int64_t channels, int tap) {
-    return (tap / kSide * w.width + tap % kSide) * channels;
-  }
-  template <typename P>
-  __device__ NormWinners<P, kVec> winners(const NormChannels<P, kVec>& k) const {
-    NormWinners<P, kVec> result;
-    for (int t = 0; t < kSide * kSide; ++t) result.see(k, t, packs[t]);
-    return result;
-  }
-};
-
-// Of the window whose first pixel is at `x`; its side may be known.
-template <int kSide, int kVec, typename P, typename X>
-__device__ inline NormWinners<P, kVec> find_winners(const NormWindows& w,
-                                                    const NormChannels<P, kVec>& k, const X* x,
-                                                    int64_t channels) {
-  if constexpr (kSide != 0) return KnownWindow<X, kVec, kSide>(w, x, channels).winners(k);
-  NormWinners<P, kVec> winners;
-  for (int i = 0, number = 0; i < w.window_y; ++i) {
-    for (int j = 0; j < w.window_x; ++j, ++number) {
-      winners.see(k, number, load_pack<kVec>(x + (i * w.width + j) * channels));
-    }
-  }
-  return winners;
-}
-
-template <typename X, typename Y, typename P, typename M, int kVec, bool kRelu, int kSide>
-__global__ void normalize(Columns columns, NormWindows windows, const X* x, const P* scale,
-                          const P* offset, const M* mean, const M* variance, const P* bias,
-                          Compute<P> epsilon, Y* y) {
-  begin_kernel();
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P, typename M>
+__device__ inline void write_norm(const Columns& columns, const NormWindows& windows,
+                                  const NormArguments<X, Y, P, M>& a) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
-  const NormChannels<P, kVec> k(at.channel, scale, offset, mean, variance, bias, epsilon);
+  const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
+                                a.epsilon);
   const RowRange rows = at.rows(columns);
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-    const X* from = x + first_pixel(windows, row) * columns.channels + at.channel;
+    const X* from = a.x + first_pixel(windows, row) * columns.channels + at.channel;
     const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
     Pack<Y, kVec> result;
     for (int v = 0; v < kVec; ++v) {
       const Compute<P> h = winners.normal[v];
       result[v] = narrow<Y>(kRelu && h < 0 ? Compute<P>{0} : h);
     }
-    store_pack(y + row * columns.channels + at.channel, result);
+    store_pack(a.y + row * columns.channels + at.channel, result);
   }
+}
+
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P, typename M>
+__global__ void normalize(Columns columns, NormWindows windows, NormArguments<X, Y, P, M> a) {
+  begin_kernel();
+  write_norm<kVec, kRelu, kSide>(columns, windows, a);
+}
+
+// And the moments, where each block has all rows of its channels.
+template <int kVec, bool kRelu, typename X, typename Y, typename P, typename M>
+__global__ void norm_in_one(Columns columns, NormWindows windows, NormArguments<X, Y, P, M> a,
+                            MomentResults<P> moments) {
+  begin_kernel();
+  reduce_moments<kVec>(columns, a.x, a.bias, nullptr, nullptr, moments);
+  write_norm<kVec, kRelu, 0>(columns, windows, a);
 }
 
 // Of the cotangents dh of h, of dh (x - mean), and of x - mean.
@@ -218,9 +155,9 @@ struct NormGradArguments {
 };
 
 template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
-                               unsigned* tickets, NormGradArguments<X, Y, P> a) {
-  begin_kernel();
+__device__ inline void reduce_norm_grad(const Columns& columns, const NormWindows& windows,
+                                        NormSums* partials, unsigned* tickets,
+                                        const NormGradArguments<X, Y, P>& a) {
   reduce_columns<kVec>(
       columns, partials, tickets,
       [&](int64_t channel, RowRange rows, NormSums(&sums)[kVec]) {
@@ -314,9 +251,8 @@ __device__ inline void write_cell(const NormWindows& w, const NormGradArguments<
 }
 
 template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__global__ void norm_grad_write(Columns columns, NormWindows windows,
-                                NormGradArguments<X, Y, P> a) {
-  begin_kernel();
+__device__ inline void write_norm_grad(const Columns& columns, const NormWindows& windows,
+                                       const NormGradArguments<X, Y, P>& a) {
   const ColumnPlace<kVec> at(columns);
   if (!at.inside) return;
   const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
@@ -330,6 +266,29 @@ __global__ void norm_grad_write(Columns columns, NormWindows windows,
       write_cell<kVec, kRelu>(windows, a, k, grad, columns.channels, at.channel, row);
     }
   }
+}
+
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
+__global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
+                               unsigned* tickets, NormGradArguments<X, Y, P> a) {
+  begin_kernel();
+  reduce_norm_grad<kVec, kRelu, kSide>(columns, windows, partials, tickets, a);
+}
+
+template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
+__global__ void norm_grad_write(Columns columns, NormWindows windows,
+                                NormGradArguments<X, Y, P> a) {
+  begin_kernel();
+  write_norm_grad<kVec, kRelu, kSide>(columns, windows, a);
+}
+
+// Both, where each block has all rows of its channels.
+template <int kVec, bool kRelu, typename X, typename Y, typename P>
+__global__ void norm_grad_in_one(Columns columns, NormWindows windows,
+                                 NormGradArguments<X, Y, P> a) {
+  begin_kernel();
+  reduce_norm_grad<kVec, kRelu, 0>(columns, windows, nullptr, nullptr, a);
+  write_norm_grad<kVec, kRelu, 0>(columns, windows, a);
 }
 
 // The launches.
@@ -356,19 +315,16 @@ class BatchNorm {
     C* wide = kNarrow ? static_cast<C*>(call.workspace) : nullptr;
     const MomentResults<P> results{call.output<P>(1), call.output<P>(2), wide,
                                    kNarrow ? wide + channels_ : nullptr};
-    const Columns columns = reducing(windows_.pixels);
-    launch_channel_moments(columns, call, call.input<X>(0), norm_bias<P>(call, 3),
-                           partials<Sums>(call), results);
     if constexpr (kNarrow) {
-      write<C>(call, wide, wide + channels_, norm_bias<P>(call, 3));
+      forward(call, results, arguments<C>(call, wide, wide + channels_, 3));
     } else {
-      write<P>(call, call.output<P>(1), call.output<P>(2), norm_bias<P>(call, 3));
+      forward(call, results, arguments<P>(call, call.output<P>(1), call.output<P>(2), 3));
     }
   }
 
   // x, scale, offset, mean, variance -> y.
   void inference(const KernelCall& call) const {
-    if (channels_ > 0) write<P>(call, call.input<P>(3), call.input<P>(4), norm_bias<P>(call, 5));
+    if (channels_ > 0) write(call, arguments<P>(call, call.input<P>(3), call.input<P>(4), 5));
   }
 
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
@@ -377,6 +333,12 @@ class BatchNorm {
     if (channels_ == 0) return;
     const auto arguments = grad_arguments(call);
     const Columns sums = reducing(windows_.windows, windows_.taps());
+    if (in_one(sums)) {
+      return visit_pack<C>(channels_, [&]<int kVec>() {
+        launch("norm_grad_in_one", norm_grad_in_one<kVec, kRelu, X, Y, P>,
+               sums.template reducing_shape<NormSums>(), call.stream, sums, windows_, arguments);
+      });
+    }
     visit_windows([&]<int kVec, int kSide>() {
       launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, kSide, X, Y, P>,
              sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,
@@ -424,18 +386,46 @@ class BatchNorm {
     return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
   }
 
+  // Whether one launch does both: the block that reduces some channels has all their rows, and each
+  // thread only a few.
+  bool in_one(const Columns& columns) const {
+    return windows_.windows == windows_.pixels && columns.splits == 1 &&
+           columns.rows <= 4 * columns.depth;
+  }
+
+  template <typename M>
+  NormArguments<X, Y, P, M> arguments(const KernelCall& call, const M* mean, const M* variance,
+                                      size_t bias) const {
+    return {call.input<X>(0), call.input<P>(1),         call.input<P>(2), mean,
+            variance,         norm_bias<P>(call, bias), epsilon_,         call.output<Y>(0)};
+  }
   NormGradArguments<X, Y, P> grad_arguments(const KernelCall& call) const {
     return {call, kRelu, channels_, epsilon_};
   }
 
   template <typename M>
-  void write(const KernelCall& call, const M* mean, const M* variance, const P* bias) const {
+  void forward(const KernelCall& call, const MomentResults<P>& results,
+               const NormArguments<X, Y, P, M>& arguments) const {
+    const Columns columns = reducing(windows_.pixels);
+    if (in_one(columns)) {
+      return visit_pack<C>(channels_, [&]<int kVec>() {
+        launch("norm_in_one", norm_in_one<kVec, kRelu, X, Y, P, M>,
+               columns.template reducing_shape<Sums>(), call.stream, columns, windows_, arguments,
+               results);
+      });
+    }
+    launch_channel_moments(columns, call, arguments.x, arguments.bias, partials<Sums>(call),
+                           results);
+    write(call, arguments);
+  }
+
+  template <typename M>
+  void write(const KernelCall& call, const NormArguments<X, Y, P, M>& arguments) const {
     if (windows_.windows == 0) return;
     const Columns columns = writing(windows_.windows);
     visit_windows([&]<int kVec, int kSide>() {
-      launch("normalize", normalize<X, Y, P, M, kVec, kRelu, kSide>, columns.shape(), call.stream,
-             columns, windows_, call.input<X>(0), call.input<P>(1), call.input<P>(2), mean,
-             variance, bias, epsilon_, call.output<Y>(0));
+      launch("normalize", normalize<kVec, kRelu, kSide, X, Y, P, M>, columns.shape(), call.stream,
+             columns, windows_, arguments);
     });
   }
 

@@ -298,7 +298,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
       .tickets = tickets + rows.first_channel() / kColumns * groups.tickets()};
   join_columns(
       block, groups, parts, own, Tile::kTileBytes,
-      [&](int channel, const NormSums& total) { a.store(channel, total, windows.pixels); });
+      [&](int64_t channel, const NormSums& total) { a.store(channel, total, windows.pixels); });
 }
 
 template <typename Tile, typename Rows>
@@ -383,7 +383,7 @@ size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows r
   const ColumnGroups groups =
       rows == ConvGemmRows::images ? groups_of<ImageRows>(g) : groups_of<PixelRows>(g);
   return NormGradArguments<float, float, float>::vector_bytes(g.x_channels) +
-         groups.partial_bytes<NormSums>(static_cast<int>(g.x_channels));
+         groups.partial_bytes<NormSums>(g.x_channels);
 }
 
 void conv_gemm_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
