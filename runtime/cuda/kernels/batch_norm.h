@@ -68,13 +68,13 @@ __global__ void normalize(Columns columns, NormWindows windows, NormArguments<X,
   write_norm<kVec, kRelu, kSide>(columns, windows, a);
 }
 
-// And the moments, where each block has all rows of its channels.
+// And the moments, where each block has all rows of its channels and windows are pixels.
 template <int kVec, bool kRelu, typename X, typename Y, typename P, typename M>
 __global__ void norm_in_one(Columns columns, NormWindows windows, NormArguments<X, Y, P, M> a,
                             MomentResults<P> moments) {
   begin_kernel();
   reduce_moments<kVec>(columns, a.x, a.bias, nullptr, nullptr, moments);
-  write_norm<kVec, kRelu, 0>(columns, windows, a);
+  write_norm<kVec, kRelu, 1>(columns, windows, a);
 }
 
 // Of the cotangents dh of h, of dh (x - mean), and of x - mean.
@@ -282,13 +282,13 @@ __global__ void norm_grad_write(Columns columns, NormWindows windows,
   write_norm_grad<kVec, kRelu, kSide>(columns, windows, a);
 }
 
-// Both, where each block has all rows of its channels.
+// Both, where each block has all rows of its channels and windows are pixels.
 template <int kVec, bool kRelu, typename X, typename Y, typename P>
 __global__ void norm_grad_in_one(Columns columns, NormWindows windows,
                                  NormGradArguments<X, Y, P> a) {
   begin_kernel();
-  reduce_norm_grad<kVec, kRelu, 0>(columns, windows, nullptr, nullptr, a);
-  write_norm_grad<kVec, kRelu, 0>(columns, windows, a);
+  reduce_norm_grad<kVec, kRelu, 1>(columns, windows, nullptr, nullptr, a);
+  write_norm_grad<kVec, kRelu, 1>(columns, windows, a);
 }
 
 // The launches.

@@ -199,6 +199,13 @@ INSTANTIATE_TEST_SUITE_P(Shapes, NormReluTest,
                                                               Stored{DType::f32, DType::bf16}),
                                             ::testing::Bool()));
 
+// 66 blocks, more than are joined at once.
+TEST(NormReluTest, OfManyRows) {
+  const Regions regions(Case{{67000, 1}, {}}, DType::f32);
+  expect_close(regions.forward, inputs_of(regions.forward, -1));
+  expect_close(regions.backward, inputs_of(regions.backward, 5));
+}
+
 // The bias's gradient, where windows cover the image; mean and variance are any, so that it is far
 // from zero.
 TEST(NormReluTest, TheSumOfDx) {
