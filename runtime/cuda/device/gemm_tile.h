@@ -126,10 +126,9 @@ struct CoreProduct {
   }
 };
 
-// `kStages` steps of each warp have room in shared memory: one is computed, the others on their
-// way.
-template <typename Product, int kWarps_, int kStages>
-struct GemmTile {
+// What the warps of a block have, each a part of the same tile's sums, added in a fixed order.
+template <typename Product, int kWarps_>
+struct WarpSums {
   using Element = typename Product::Element;
   using Rows = typename Product::Rows;
   using Columns = typename Product::Columns;
@@ -137,45 +136,11 @@ struct GemmTile {
   using Vector = typename Product::Vector;
   static constexpr int kPack = kFullPack<Element>, kStep = kGemmStep<Element>;
   static constexpr int kWarps = kWarps_, kThreads = 32 * kWarps;
-  static constexpr int kStageBytes = (Rows::kPacks + Columns::kPacks) * 16;
   static constexpr int kVectors = Product::kVectors;
-  static constexpr int kRingBytes = kWarps * kStages * kStageBytes;
   static constexpr int kSumBytes = kThreads * kVectors * static_cast<int>(sizeof(Vector));
-  static constexpr int kSharedBytes = kRingBytes > kSumBytes ? kRingBytes : kSumBytes;
-  static_assert(kSharedBytes <= 99 << 10);  // what each device has from sm_80 on
   // A tile that is laid out: its rows are apart so that writes of few rows meet a bank.
   static constexpr int kTileRow = Columns::kSize + 4;
   static constexpr int kTileBytes = Rows::kSize * kTileRow * static_cast<int>(sizeof(float));
-
-  // One stage of the warp's ring.
-  struct Stage {
-    int offset;  // in bytes
-    __device__ int columns_offset() const { return offset + Rows::kPacks * 16; }
-    __device__ Shared<FullPack<Element>> rows() const {
-      return shared_memory<FullPack<Element>>(Rows::kPacks, offset);
-    }
-    __device__ Shared<FullPack<Element>> columns() const {
-      return shared_memory<FullPack<Element>>(Columns::kPacks, columns_offset());
-    }
-  };
-
-  // Adds `steps` steps of k. `copy(stage)` begins to copy the next one.
-  template <typename Copy>
-  __device__ static void accumulate(Copy& copy, int steps, Sums& sums) {
-    const int first = static_cast<int>(threadIdx.x / 32) * kStages;
-    const auto stage_of = [&](int step) { return Stage{(first + step % kStages) * kStageBytes}; };
-    for (int step = 0; step < kStages - 1; ++step) {
-      if (step < steps) copy(stage_of(step));
-      end_copies();
-    }
-    for (int step = 0; step < steps; ++step) {
-      wait_for_copies<kStages - 2>();
-      __syncwarp();  // the step is there for all lanes, and all are done with the one before
-      if (step + kStages - 1 < steps) copy(stage_of(step + kStages - 1));
-      end_copies();
-      Product::multiply(stage_of(step).offset, stage_of(step).columns_offset(), sums);
-    }
-  }
 
   // Adds what the warps have. Calls store(row, column, values) for every vector of the tile.
   template <typename Store>
@@ -216,7 +181,7 @@ struct GemmTile {
   __device__ static Shared<Vector> hand_in(const Sums& sums) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Shared<Vector> parts = shared_memory<Vector>(kWarps * kVectors * 32);
-    __syncthreads();  // the rings are no longer read
+    __syncthreads();  // the operands are no longer read
     for (int v = 0; v < kVectors; ++v) {
       parts[(warp * kVectors + v) * 32 + lane] = Product::vector(sums, v);
     }
@@ -232,6 +197,52 @@ struct GemmTile {
       for (int k = 0; k < Product::kVector; ++k) result[k] += part[k];
     }
     return result;
+  }
+};
+
+// `kStages` steps of each warp have room in shared memory: one is computed, the others on their
+// way.
+template <typename Product, int kWarps, int kStages>
+struct GemmTile : WarpSums<Product, kWarps> {
+  using Base = WarpSums<Product, kWarps>;
+  using Base::kStep, Base::kThreads, Base::kSumBytes;
+  using typename Base::Columns;
+  using typename Base::Element;
+  using typename Base::Rows;
+  using typename Base::Sums;
+  static constexpr int kStageBytes = (Rows::kPacks + Columns::kPacks) * 16;
+  static constexpr int kRingBytes = kWarps * kStages * kStageBytes;
+  static constexpr int kSharedBytes = kRingBytes > kSumBytes ? kRingBytes : kSumBytes;
+  static_assert(kSharedBytes <= 99 << 10);  // what each device has from sm_80 on
+
+  // One stage of the warp's ring.
+  struct Stage {
+    int offset;  // in bytes
+    __device__ int columns_offset() const { return offset + Rows::kPacks * 16; }
+    __device__ Shared<FullPack<Element>> rows() const {
+      return shared_memory<FullPack<Element>>(Rows::kPacks, offset);
+    }
+    __device__ Shared<FullPack<Element>> columns() const {
+      return shared_memory<FullPack<Element>>(Columns::kPacks, columns_offset());
+    }
+  };
+
+  // Adds `steps` steps of k. `copy(stage)` begins to copy the next one.
+  template <typename Copy>
+  __device__ static void accumulate(Copy& copy, int steps, Sums& sums) {
+    const int first = static_cast<int>(threadIdx.x / 32) * kStages;
+    const auto stage_of = [&](int step) { return Stage{(first + step % kStages) * kStageBytes}; };
+    for (int step = 0; step < kStages - 1; ++step) {
+      if (step < steps) copy(stage_of(step));
+      end_copies();
+    }
+    for (int step = 0; step < steps; ++step) {
+      wait_for_copies<kStages - 2>();
+      __syncwarp();  // the step is there for all lanes, and all are done with the one before
+      if (step + kStages - 1 < steps) copy(stage_of(step + kStages - 1));
+      end_copies();
+      Product::multiply(stage_of(step).offset, stage_of(step).columns_offset(), sums);
+    }
   }
 };
 

@@ -21,6 +21,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cstring>
 #endif
 
 namespace adjoint::cuda {
@@ -39,6 +40,25 @@ __device__ inline uint32_t mma_word(const Pack<float, 1>& value) {
 }
 __device__ inline uint32_t mma_word(const Pack<Bf16, 2>& values) {
   return static_cast<uint32_t>(values[1].bits) << 16 | values[0].bits;
+}
+
+// The words of a[i] of 16 rows in shared memory, as they lie there: eight of each row. A lane
+// passes where word lane / 16 * 4 of row lane % 16 is; from there on 16 bytes are read.
+__device__ inline void load_mma_rows(const uint32_t* own, uint32_t (&words)[4]) {
+#ifdef ADJOINT_FAKE_CUDA
+  const uint32_t* of[warpSize];
+  fake_cuda::gather(~0u, own, of);
+  for (int w = 0; w < 4; ++w) {
+    const uint32_t* const row = of[8 * w + fake_cuda::lane() / 4];
+    std::memcpy(&words[w], row + fake_cuda::lane() % 4, sizeof words[w]);
+  }
+#else
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(own));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(address)
+               : "memory");
+#endif
 }
 
 #ifdef ADJOINT_FAKE_CUDA

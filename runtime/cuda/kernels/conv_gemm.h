@@ -15,9 +15,10 @@ namespace adjoint::cuda {
 // f32. The filter's gradient is for the CUDA cores only.
 enum class ConvGemmMath { cores, tf32, bf16 };
 
-// What the rows of tiles are for the input's gradient: images, all at one pixel of x, or pixels of
-// x one behind the other.
-enum class ConvGemmRows { images, pixels };
+// What the rows of tiles are for the input's gradient: images, all at one pixel of x; pixels of x
+// one behind the other; or the pixels of an image that lies in shared memory as a whole, with the
+// filter, on tensor cores.
+enum class ConvGemmRows { images, pixels, resident };
 
 // What one of the launches computes, and where from, of floats or Bf16; filters are [o,kh,kw,c].
 struct ConvGemmCall {
@@ -38,8 +39,10 @@ struct ConvGemmCall {
 bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
 // Besides, channels of y in so few tiles that each has tickets.
 bool fits_conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math);
-// Of those above: strides of 1, and where they are rows, images enough to fill half a tile.
-bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows);
+// Of those above: strides of 1; where they are rows, images enough to fill half a tile; what is
+// resident must have room in a block's `shared_bytes`.
+bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                               size_t shared_bytes);
 
 void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
 // And the mean and variance of each channel of y (norm.h), as it is stored.

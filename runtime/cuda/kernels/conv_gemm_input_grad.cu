@@ -1,9 +1,13 @@
+#include <type_traits>
+
 #include "runtime/cuda/device/column_join.h"
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/gemm_tensor.h"
 #include "runtime/cuda/kernels/batch_norm.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_gemm_copy.h"
+#include "runtime/cuda/kernels/conv_gemm_resident.h"
+#include "runtime/cuda/kernels/conv_gemm_rows.h"
 #include "runtime/cuda/kernels/conv_sizes.h"
 
 namespace adjoint::cuda {
@@ -16,147 +20,7 @@ template <typename T>
 using InputTensor =
     GemmTile<TensorProduct<T, TensorSide<T, 64, Order::k_inner>, TensorSide<T, 24, Order::k_outer>>,
              8, 3>;
-constexpr int kRows = InputCores::Rows::kSize;  // of a tile
-constexpr int kColumns = InputCores::Columns::kSize;
-
-// The taps from `first` up to `end` see pixel `at` of x.
-struct Viewers {
-  int first, end;
-  __device__ Viewers(const ConvSizes::Axis& axis, int at) {
-    const int place = at + axis.pad;  // the pixel of y that sees it with tap 0
-    const int beyond = place - (axis.y - 1);
-    first = beyond <= 0 ? 0 : (beyond + axis.dilation - 1) / axis.dilation;
-    end = max(first, min(axis.filter, place / axis.dilation + 1));
-  }
-  __device__ int count() const { return end - first; }
-};
-
-// The middle first, then outwards: 2, 3, 1, 4, 0.
-__device__ int outwards(int rank, int size) {
-  const int middle = (size - 1) / 2;
-  return rank % 2 == 0 ? middle - rank / 2 : middle + (rank + 1) / 2;
-}
-
-// What a row of a tile reads of dy at a tap: from an element on, or zeros.
-struct RowSource {
-  int at;
-  bool is_there;
-};
-
-// The rows of a block's tile are images, all at one pixel of x, and k has the taps that see it:
-// none is outside for a part of a tile. Pixels in the middle are seen by most taps: they begin
-// first.
-class ImageRows {
- public:
-  __device__ explicit ImageRows(const ConvSizes& s)
-      : ImageRows(s, blockIdx.x / tiles_of(s.batch, kRows), tiles_of(s.c, kColumns)) {}
-  // Blocks that have the same channels.
-  static int blocks(const ConvGeometry& g) {
-    return static_cast<int>(tiles_of(g.batch, kRows) * g.axes[0].x * g.axes[1].x);
-  }
-  static dim3 grid(const ConvGeometry& g) {
-    return dim3(blocks(g) * tiles_of(g.x_channels, kColumns));
-  }
-
-  __device__ int block() const { return block_; }  // of those that have the same channels
-  __device__ int first_channel() const { return channel_; }
-  __device__ int taps() const { return rows_.count() * columns_.count(); }
-  __device__ TapCursor cursor(int channels, int at) const {
-    return {rows_.first, columns_.first, columns_.end, channels, at};
-  }
-  __device__ int count(const ConvSizes& s) const { return min(kRows, s.batch - image_); }
-  __device__ int pixel(const ConvSizes& s, int row) const {  // of x; negative: none
-    if (image_ + row >= s.batch) return -1;
-    return ((image_ + row) * s.height.x + row_) * s.width.x + column_;
-  }
-  __device__ int place(const ConvSizes& s, int row) const {
-    const int image = min(image_ + row, s.batch - 1);
-    const int pixel = (row_ + s.height.pad) * s.width.y + column_ + s.width.pad;
-    return (image * s.height.y * s.width.y + pixel) * s.o;
-  }
-
-  // Of some rows, as many as a lane copies.
-  template <int kCount>
-  struct Sources {
-    int at[kCount];
-    int step;  // to the tap
-    __device__ void set(int i, const ConvSizes& s, const ImageRows& rows, int row) {
-      at[i] = rows.place(s, row);
-    }
-    __device__ void move_to(const ConvSizes& s, const TapCursor& tap) {
-      step = -(tap.row * s.height.dilation * s.width.y + tap.column * s.width.dilation) * s.o;
-    }
-    __device__ RowSource operator()(int i, const ConvSizes&) const { return {at[i] + step, true}; }
-  };
-
- private:
-  __device__ ImageRows(const ConvSizes& s, int tile, int channel_tiles)
-      : image_(static_cast<int>(blockIdx.x % tiles_of(s.batch, kRows)) * kRows),
-        channel_(tile % channel_tiles * kColumns),
-        block_(tile / channel_tiles * tiles_of(s.batch, kRows) + image_ / kRows),
-        row_(outwards(tile / channel_tiles / s.width.x, s.height.x)),
-        column_(outwards(tile / channel_tiles % s.width.x, s.width.x)),
-        rows_(s.height, row_),
-        columns_(s.width, column_) {}
-
-  int image_, channel_, block_, row_, column_;
-  Viewers rows_, columns_;
-};
-
-// The rows are pixels of x, one behind the other, so that neighbouring rows read the same of dy at
-// neighbouring taps; taps that do not see a row's pixel read zeros.
-class PixelRows {
- public:
-  __device__ explicit PixelRows(const ConvSizes& s)
-      : first_(static_cast<int>(blockIdx.x) * kRows),
-        taps_columns_(s.width.filter),
-        taps_(s.taps()) {}
-  static int blocks(const ConvGeometry& g) {
-    return tiles_of(g.batch * g.axes[0].x * g.axes[1].x, kRows);
-  }
-  static dim3 grid(const ConvGeometry& g) {
-    return dim3(blocks(g), tiles_of(g.x_channels, kColumns));
-  }
-
-  __device__ int block() const { return static_cast<int>(blockIdx.x); }
-  __device__ int first_channel() const { return static_cast<int>(blockIdx.y) * kColumns; }
-  __device__ int taps() const { return taps_; }
-  __device__ TapCursor cursor(int channels, int at) const {
-    return {0, 0, taps_columns_, channels, at};
-  }
-  __device__ int count(const ConvSizes& s) const {
-    return min(kRows, s.batch * s.height.x * s.width.x - first_);
-  }
-  __device__ int pixel(const ConvSizes& s, int row) const {
-    return first_ + row < s.batch * s.height.x * s.width.x ? first_ + row : -1;
-  }
-
-  template <int kCount>
-  struct Sources {
-    int at[kCount], top[kCount], left[kCount];
-    int down, right, step;
-    __device__ void set(int i, const ConvSizes& s, const PixelRows& rows, int row) {
-      const int pixel = max(rows.pixel(s, row), 0);  // those past the end are not stored
-      const int image_row = pixel / s.width.x, image = image_row / s.height.x;
-      top[i] = image_row - image * s.height.x + s.height.pad;
-      left[i] = pixel - image_row * s.width.x + s.width.pad;
-      at[i] = ((image * s.height.y + top[i]) * s.width.y + left[i]) * s.o;
-    }
-    __device__ void move_to(const ConvSizes& s, const TapCursor& tap) {
-      down = tap.row * s.height.dilation;
-      right = tap.column * s.width.dilation;
-      step = -(down * s.width.y + right) * s.o;
-    }
-    __device__ RowSource operator()(int i, const ConvSizes& s) const {
-      return {at[i] + step,
-              static_cast<unsigned>(top[i] - down) < static_cast<unsigned>(s.height.y) &&
-                  static_cast<unsigned>(left[i] - right) < static_cast<unsigned>(s.width.y)};
-    }
-  };
-
- private:
-  int first_, taps_columns_, taps_;
-};
+static_assert(InputCores::Rows::kSize == kInputRows && InputCores::Columns::kSize == kInputColumns);
 
 // Pairs of lanes copy the two packs of dy, single lanes packs of the filter's channels. All are at
 // one tap.
@@ -164,7 +28,7 @@ template <typename Tile, typename Rows>
 struct InputCopy {
   using Columns = typename Tile::Columns;
   using T = typename Tile::Element;
-  static constexpr int kLaneRows = kRows / 16, kFilterPacks = kColumns / Tile::kPack;
+  static constexpr int kLaneRows = kInputRows / 16, kFilterPacks = kInputColumns / Tile::kPack;
   static constexpr int kLaneColumns = (Columns::kPacks + 31) / 32;
 
   const ConvSizes& s;
@@ -222,16 +86,19 @@ struct InputCopy {
 template <typename Tile, typename Rows, typename T = typename Tile::Element>
 __device__ inline void add_products(const T* dy, const T* filter, const ConvSizes& s,
                                     const Rows& rows, typename Tile::Sums& sums) {
-  const int steps = rows.taps() * InputCopy<Tile, Rows>::steps_of_tap(s);
-  if (steps == 0) return;
-  const GemmShare share(threadIdx.x / 32, Tile::kWarps, steps);
-  InputCopy<Tile, Rows> copy(dy, filter, s, rows, share.first);
-  Tile::accumulate(copy, share.end - share.first, sums);
+  if constexpr (std::is_same_v<Rows, ResidentRows>) {
+    add_resident_products<Tile>(dy, filter, s, rows, sums);
+  } else {
+    const int steps = rows.taps() * InputCopy<Tile, Rows>::steps_of_tap(s);
+    if (steps == 0) return;
+    const GemmShare share(threadIdx.x / 32, Tile::kWarps, steps);
+    InputCopy<Tile, Rows> copy(dy, filter, s, rows, share.first);
+    Tile::accumulate(copy, share.end - share.first, sums);
+  }
 }
 
-// 16 warps on a multiprocessor.
 template <typename Tile, typename Rows, typename T = typename Tile::Element>
-__global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, Rows::kThreads / Tile::kThreads)
     input_grad(const T* dy, const T* filter, T* dx, const __grid_constant__ ConvSizes s) {
   begin_kernel();
   const Rows rows(s);
@@ -271,7 +138,7 @@ __device__ inline NormSums sum_windows(const Shared<float>& tile, const ColumnSl
 
 // And the sums of batch norm's gradient behind it, whose dy this dx is.
 template <typename Tile, typename Rows, int kSide, typename T = typename Tile::Element>
-__global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, Rows::kThreads / Tile::kThreads)
     input_grad_sums(const T* dy, const T* filter, T* dx, const __grid_constant__ ConvSizes s,
                     const __grid_constant__ NormWindows windows, ColumnGroups groups,
                     NormSums* parts, unsigned* tickets,
@@ -286,7 +153,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
         if (pixel >= 0 && channel < s.c) store(dx + (pixel * s.c + channel), values);
         return rounded<T>(values);
       });
-  const int channels = min(kColumns, s.c - rows.first_channel());
+  const int channels = min(kInputColumns, s.c - rows.first_channel());
   const ColumnSlice at(channels);
   NormSums own;
   if (at.is_inside()) own = sum_windows<Tile::kTileRow, kSide>(tile, at, s, rows, windows, a);
@@ -295,107 +162,112 @@ __global__ void __launch_bounds__(Tile::kThreads, 512 / Tile::kThreads)
       .first = rows.first_channel(),
       .channels = channels,
       .all = s.c,
-      .tickets = tickets + rows.first_channel() / kColumns * groups.tickets()};
+      .tickets = tickets + rows.first_channel() / kInputColumns * groups.tickets()};
   join_columns(
       block, groups, parts, own, Tile::kTileBytes,
       [&](int64_t channel, const NormSums& total) { a.store(channel, total, windows.pixels); });
 }
 
+// Calls body<Tile, Rows>().
+template <typename Body>
+void visit_tile(ConvGemmMath math, ConvGemmRows rows, Body&& body) {
+  const auto copied = [&]<typename Tile>() {
+    if (rows == ConvGemmRows::images) return body.template operator()<Tile, ImageRows>();
+    body.template operator()<Tile, PixelRows>();
+  };
+  const auto on_tensor_cores = [&]<typename T>() {
+    if (rows != ConvGemmRows::resident) return copied.template operator()<InputTensor<T>>();
+    body.template operator()<ResidentTile<T>, ResidentRows>();
+  };
+  switch (math) {
+    case ConvGemmMath::cores:
+      return copied.template operator()<InputCores>();
+    case ConvGemmMath::tf32:
+      return on_tensor_cores.template operator()<float>();
+    case ConvGemmMath::bf16:
+      return on_tensor_cores.template operator()<Bf16>();
+  }
+}
+
 template <typename Tile, typename Rows>
-void launch_input_grad(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
-  using T = typename Tile::Element;
-  static_assert(Tile::Rows::kSize == kRows && Tile::Columns::kSize == kColumns);
-  launch(name, input_grad<Tile, Rows>,
-         {.grid = Rows::grid(g), .block = dim3(Tile::kThreads), .shared_bytes = Tile::kSharedBytes},
-         call.stream, static_cast<const T*>(call.y), static_cast<const T*>(call.filter),
-         static_cast<T*>(call.result), ConvSizes(g));
+LaunchShape shape_of(const ConvGeometry& g) {
+  return {.grid = Rows::grid(g),
+          .block = dim3(Tile::kThreads),
+          .shared_bytes = Rows::template shared_bytes<Tile>(ConvSizes(g))};
 }
 
 template <typename Rows>
 ColumnGroups groups_of(const ConvGeometry& g) {
-  return {Rows::blocks(g), tiles_of(g.x_channels, kColumns), kTickets};
+  return {Rows::blocks(g), tiles_of(g.x_channels, kInputColumns), kTickets};
+}
+ColumnGroups groups_of(const ConvGeometry& g, ConvGemmRows rows) {
+  if (rows == ConvGemmRows::images) return groups_of<ImageRows>(g);
+  return rows == ConvGemmRows::pixels ? groups_of<PixelRows>(g) : groups_of<ResidentRows>(g);
 }
 
 template <typename Tile, typename Rows, int kSide>
-void launch_input_grad_sums(const char* name, const ConvGeometry& g, const ConvGemmCall& call,
-                            const ConvNormCall& norm) {
+void launch_sums(const char* name, const ConvGeometry& g, const ConvGemmCall& call,
+                 const ConvNormCall& norm) {
   using T = typename Tile::Element;
   using Arguments = NormGradArguments<T, T, float>;
   static_assert(Tile::kTileBytes + column_scratch_bytes<NormSums>(Tile::kThreads) <=
-                Tile::kSharedBytes);
+                Tile::kSumBytes);
   const Arguments arguments(norm.call, true, g.x_channels, static_cast<float>(norm.epsilon));
   auto* const parts =
       static_cast<std::byte*>(norm.call.workspace) + Arguments::vector_bytes(g.x_channels);
-  launch(name, input_grad_sums<Tile, Rows, kSide>,
-         {.grid = Rows::grid(g), .block = dim3(Tile::kThreads), .shared_bytes = Tile::kSharedBytes},
-         call.stream, static_cast<const T*>(call.y), static_cast<const T*>(call.filter),
+  launch(name, input_grad_sums<Tile, Rows, kSide>, shape_of<Tile, Rows>(g), call.stream,
+         static_cast<const T*>(call.y), static_cast<const T*>(call.filter),
          static_cast<T*>(call.result), ConvSizes(g), norm.windows, groups_of<Rows>(g),
          reinterpret_cast<NormSums*>(parts), call.tickets, arguments);
 }
 
-template <typename Rows, int kSide>
-void launch_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call,
-                            const ConvNormCall& norm) {
-  switch (math) {
-    case ConvGemmMath::cores:
-      return launch_input_grad_sums<InputCores, Rows, kSide>("conv_gemm_input_grad_sums", g, call,
-                                                             norm);
-    case ConvGemmMath::tf32:
-      return launch_input_grad_sums<InputTensor<float>, Rows, kSide>(
-          "conv_gemm_input_grad_tf32_sums", g, call, norm);
-    case ConvGemmMath::bf16:
-      return launch_input_grad_sums<InputTensor<Bf16>, Rows, kSide>(
-          "conv_gemm_input_grad_bf16_sums", g, call, norm);
-  }
-}
-
-template <typename Rows>
-void launch_input_grad(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
-  switch (math) {
-    case ConvGemmMath::cores:
-      return launch_input_grad<InputCores, Rows>("conv_gemm_input_grad", g, call);
-    case ConvGemmMath::tf32:
-      return launch_input_grad<InputTensor<float>, Rows>("conv_gemm_input_grad_tf32", g, call);
-    case ConvGemmMath::bf16:
-      return launch_input_grad<InputTensor<Bf16>, Rows>("conv_gemm_input_grad_bf16", g, call);
-  }
-}
+// By ConvGemmMath.
+constexpr const char* kNames[] = {"conv_gemm_input_grad", "conv_gemm_input_grad_tf32",
+                                  "conv_gemm_input_grad_bf16"};
+constexpr const char* kSumsNames[] = {"conv_gemm_input_grad_sums", "conv_gemm_input_grad_tf32_sums",
+                                      "conv_gemm_input_grad_bf16_sums"};
 
 }  // namespace
 
-bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows) {
-  return fits_conv_gemm(g, math) && g.axes[0].stride == 1 && g.axes[1].stride == 1 &&
-         (rows == ConvGemmRows::pixels || g.batch >= kRows / 2);
+bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                               size_t shared_bytes) {
+  if (!fits_conv_gemm(g, math) || g.axes[0].stride != 1 || g.axes[1].stride != 1) return false;
+  if (rows == ConvGemmRows::pixels) return true;
+  if (rows == ConvGemmRows::images) return g.batch >= kInputRows / 2;
+  if (math == ConvGemmMath::cores || !ResidentRows::fit(g)) return false;
+  const auto fits = [&]<typename T>() {
+    return ResidentRows::shared_bytes<ResidentTile<T>>(ConvSizes(g)) <= shared_bytes;
+  };
+  return math == ConvGemmMath::tf32 ? fits.operator()<float>() : fits.operator()<Bf16>();
 }
 
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                           const ConvGemmCall& call) {
-  if (rows == ConvGemmRows::images) return launch_input_grad<ImageRows>(g, math, call);
-  launch_input_grad<PixelRows>(g, math, call);
+  visit_tile(math, rows, [&]<typename Tile, typename Rows>() {
+    using T = typename Tile::Element;
+    launch(kNames[static_cast<int>(math)], input_grad<Tile, Rows>, shape_of<Tile, Rows>(g),
+           call.stream, static_cast<const T*>(call.y), static_cast<const T*>(call.filter),
+           static_cast<T*>(call.result), ConvSizes(g));
+  });
 }
 
 bool fits_conv_gemm_input_grad_sums(const ConvGeometry& g, const NormWindows& windows) {
   const bool is_known = windows.known_side() == 2 || windows.windows == windows.pixels;
-  return is_known && ColumnGroups::fit(tiles_of(g.x_channels, kColumns), kTickets);
+  return is_known && ColumnGroups::fit(tiles_of(g.x_channels, kInputColumns), kTickets);
 }
 
 size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows rows) {
-  const ColumnGroups groups =
-      rows == ConvGemmRows::images ? groups_of<ImageRows>(g) : groups_of<PixelRows>(g);
   return NormGradArguments<float, float, float>::vector_bytes(g.x_channels) +
-         groups.partial_bytes<NormSums>(g.x_channels);
+         groups_of(g, rows).partial_bytes<NormSums>(g.x_channels);
 }
 
 void conv_gemm_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                                const ConvGemmCall& call, const ConvNormCall& norm) {
-  const auto start = [&]<typename Rows>() {
-    if (norm.windows.known_side() == 2) {
-      return launch_input_grad_sums<Rows, 2>(g, math, call, norm);
-    }
-    launch_input_grad_sums<Rows, 1>(g, math, call, norm);
-  };
-  if (rows == ConvGemmRows::images) return start.template operator()<ImageRows>();
-  start.template operator()<PixelRows>();
+  visit_tile(math, rows, [&]<typename Tile, typename Rows>() {
+    const char* const name = kSumsNames[static_cast<int>(math)];
+    if (norm.windows.known_side() == 2) return launch_sums<Tile, Rows, 2>(name, g, call, norm);
+    launch_sums<Tile, Rows, 1>(name, g, call, norm);
+  });
 }
 
 }  // namespace adjoint::cuda

@@ -1,6 +1,7 @@
 // Convolutions as products of tiles (conv_gemm.h).
 #include "runtime/cuda/kernels/conv_gemm.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "runtime/cuda/kernels/conv_tester.h"
@@ -36,6 +37,7 @@ std::vector<Case> cases_in_packs(int64_t pack) {
       {"pads beyond the filter", {32, 4, 5, 4}, {2, 3, 4, 12}, padded({3, 3, 4, 4})},
       {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
       {"two taps in a step", {2, 9, 8, 4}, {7, 7, 4, 8}, {.padding = same}},
+      {"as many pixels as rows of a resident tile", {32, 12, 12, 4}, {2, 1, 4, 4}},
   };
   return widened(std::move(cases), pack);
 }
@@ -86,8 +88,10 @@ TEST_F(ConvGemm, KeepANaNInItsPixel) {
     const std::tuple<Value, const char*, std::string> results[] = {
         {y, "adjoint.conv2d_gemm", variant},
         {dx, "adjoint.conv2d_input_grad_gemm", images},
-        {dx, "adjoint.conv2d_input_grad_gemm", images + "-pixels"}};
+        {dx, "adjoint.conv2d_input_grad_gemm", images + "-pixels"},
+        {dx, "adjoint.conv2d_input_grad_gemm", images + "-resident"}};
     for (const auto& [result, kernel, name] : results) {
+      if (name == "64x24-resident") continue;  // on tensor cores only
       SCOPED_TRACE(std::string(kernel) + "#" + name);
       const std::vector<Values> inputs = {values, random_values(filter.type(), 2)};
       const Values got = tester.run(kernel_named(kernel), result, inputs, name);
@@ -124,6 +128,7 @@ TEST_F(ConvGemm, HaveOneRank) {
   const Value df = turned(conv2d_filter_grad(x, y, filter.shape()));
   auto variants = [](Value result, bool tf32) {
     LibraryTester tester({.tf32 = tf32});
+    tester.context().properties.shared_bytes = 227 << 10;  // an H100's
     std::vector<std::string> found;
     for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
       const auto some = kernel->variants(request_of(result), tester.context());
@@ -138,8 +143,8 @@ TEST_F(ConvGemm, HaveOneRank) {
   using testing::ElementsAre;
   EXPECT_THAT(variants(turned(y), false), ElementsAre("64x48", "cudnn"));
   EXPECT_THAT(variants(turned(y), true), ElementsAre("tf32", "cudnn", "64x48"));
-  EXPECT_THAT(variants(dx, true),
-              ElementsAre("tf32", "tf32-pixels", "cudnn", "64x24", "64x24-pixels"));
+  EXPECT_THAT(variants(dx, true), ElementsAre("tf32", "tf32-pixels", "tf32-resident", "cudnn",
+                                              "64x24", "64x24-pixels"));
   EXPECT_THAT(variants(df, false), ElementsAre("48x64", "cudnn"));
   EXPECT_THAT(variants(df, true), ElementsAre("cudnn", "48x64"));
   Block narrow("narrow");
@@ -147,6 +152,37 @@ TEST_F(ConvGemm, HaveOneRank) {
   for (const bool tf32 : {false, true}) {
     EXPECT_THAT(variants(in_16_bits, tf32), ElementsAre("bf16", "cudnn"));
   }
+}
+
+// An image of y with zeros around and the filter have to fit a block's shared memory, and the
+// pixels of x a tile.
+TEST_F(ConvGemm, AreResidentWhereThereIsRoom) {
+  const auto is_taken = [](int64_t rows, int64_t o, size_t shared_bytes) {
+    LibraryTester tester({.tf32 = true});
+    tester.context().properties.shared_bytes = shared_bytes;
+    Block block("test");
+    const Value dy = block.argument("dy", {DType::f32, {32, rows - 4, 8, o}});
+    const Value filter = block.argument("filter", {DType::f32, {5, 5, 24, o}});
+    const Value dx = turned(conv2d_input_grad(dy, filter, {32, rows, 12, 24}));
+    KernelRequest request = request_of(dx);
+    const KernelDef& kernel = kernel_named("adjoint.conv2d_input_grad_gemm");
+    const auto variants = kernel.variants(request, tester.context());
+    const bool is_listed = std::ranges::count(variants, "tf32-resident") == 1;
+    request.variant = "tf32-resident";
+    if (is_listed) {
+      kernel.prepare(request, tester.context());
+    } else {
+      EXPECT_THROW(kernel.prepare(request, tester.context()), PlanError);
+      EXPECT_THROW(kernel.describe(request, tester.context()), PlanError);
+    }
+    return is_listed;
+  };
+  // 16 x 16 pixels of 48 channels and 4 beside, and 25 x 48 x 24 values of the filter.
+  constexpr size_t kBytes = 4 * (16 * 16 * 52 + 25 * 48 * 24);
+  EXPECT_TRUE(is_taken(12, 48, kBytes));
+  EXPECT_FALSE(is_taken(12, 48, kBytes - 1));
+  EXPECT_FALSE(is_taken(13, 48, 2 * kBytes));
+  EXPECT_FALSE(is_taken(12, 52, kBytes));
 }
 
 TEST_F(ConvGemm, RefusesAnUnknownVariant) {
@@ -177,10 +213,12 @@ TEST_F(ConvGemm, RoundFactorsOnDemandOnly) {
     EXPECT_EQ(rounding.run(kernel, result, inputs)[0], fine);
     EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32")[0], 1);
     EXPECT_THROW(exact.run(kernel, result, inputs, "tf32"), PlanError);
-    if (name == "adjoint.conv2d_input_grad_gemm") {
-      EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32-pixels")[0], 1);
-    } else {
-      EXPECT_THROW(rounding.run(kernel, result, inputs, "tf32-pixels"), PlanError);
+    for (const char* variant : {"tf32-pixels", "tf32-resident"}) {
+      if (name == "adjoint.conv2d_input_grad_gemm") {
+        EXPECT_EQ(rounding.run(kernel, result, inputs, variant)[0], 1);
+      } else {
+        EXPECT_THROW(rounding.run(kernel, result, inputs, variant), PlanError);
+      }
     }
   }
 }

@@ -77,31 +77,55 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
-// What the names of variants of the input's gradient end with whose tiles have pixels as rows.
-constexpr std::string_view kPixelRows = "-pixels";
+// What the names of variants of the input's gradient end with, by what the rows of tiles are.
+constexpr std::string_view kRowsSuffix[] = {"", "-pixels", "-resident"};
+constexpr ConvGemmRows kAllRows[] = {ConvGemmRows::images, ConvGemmRows::pixels,
+                                     ConvGemmRows::resident};
 
 std::string_view without(std::string_view suffix, std::string_view variant) {
   if (variant.ends_with(suffix)) variant.remove_suffix(suffix.size());
   return variant;
 }
 
+std::string_view suffix_of(ConvGemmRows rows) { return kRowsSuffix[static_cast<int>(rows)]; }
+
 ConvGemmRows gemm_rows(const KernelRequest& region) {
-  return region.variant.ends_with(kPixelRows) ? ConvGemmRows::pixels : ConvGemmRows::images;
+  for (ConvGemmRows rows : {ConvGemmRows::pixels, ConvGemmRows::resident}) {
+    if (region.variant.ends_with(suffix_of(rows))) return rows;
+  }
+  return ConvGemmRows::images;
 }
 
-// What the variants multiply with; unnamed, floats are not rounded.
+// What a variant multiplies with; unnamed, floats are not rounded. Nothing, if there is none.
 template <ConvDirection kDirection>
-ConvGemmMath gemm_math(const KernelRequest& region, const Options& options) {
+std::optional<ConvGemmMath> find_gemm_math(const KernelRequest& region, std::string_view variant,
+                                           const Options& options) {
   const bool has_tensor_cores = kDirection != ConvDirection::filter_grad;
-  std::string_view variant = region.variant;
-  if (kDirection == ConvDirection::input_grad) variant = without(kPixelRows, variant);
   if (has_tensor_cores && region.outputs[0].dtype == DType::bf16) {
     if (variant.empty() || variant == "bf16") return ConvGemmMath::bf16;
-  } else {
-    if (variant.empty() || variant == kGemmTile<kDirection>) return ConvGemmMath::cores;
-    if (has_tensor_cores && options.tf32 && variant == "tf32") return ConvGemmMath::tf32;
+    return std::nullopt;
   }
-  throw PlanError("there are no tiles of " + std::string(variant) + " for " +
+  if (variant.empty() || variant == kGemmTile<kDirection>) return ConvGemmMath::cores;
+  if (has_tensor_cores && options.tf32 && variant == "tf32") return ConvGemmMath::tf32;
+  return std::nullopt;
+}
+
+template <ConvDirection kDirection>
+bool fits_gemm(const KernelRequest& region, ConvGemmMath math, ConvGemmRows rows,
+               const Context& context) {
+  const ConvGeometry g = geometry_of(convolution_in(region));
+  return kDirection != ConvDirection::input_grad ||
+         fits_conv_gemm_input_grad(g, math, rows, context.properties.shared_bytes);
+}
+
+template <ConvDirection kDirection>
+ConvGemmMath gemm_math(const KernelRequest& region, const Context& context) {
+  constexpr bool kHasRows = kDirection == ConvDirection::input_grad;
+  const ConvGemmRows rows = kHasRows ? gemm_rows(region) : ConvGemmRows::images;
+  const std::string_view variant = without(suffix_of(rows), region.variant);
+  const auto math = find_gemm_math<kDirection>(region, variant, context.options);
+  if (math && fits_gemm<kDirection>(region, *math, rows, context)) return *math;
+  throw PlanError("there are no tiles of " + std::string(region.variant) + " for " +
                   std::string(convolution_in(region).node.op->name));
 }
 
@@ -114,7 +138,7 @@ bool is_for_gemm(const KernelRequest& convolution) {
   const ConvGeometry g = geometry_of(convolution);
   const ConvGemmMath math = is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::cores;
   return kDirection == ConvDirection::input_grad
-             ? fits_conv_gemm_input_grad(g, math, ConvGemmRows::images)
+             ? fits_conv_gemm_input_grad(g, math, ConvGemmRows::images, 0)
              : fits_conv_gemm(g, math);
 }
 
@@ -134,7 +158,7 @@ int gemm_parts(const ConvGeometry& g, const Context& context) {
 
 template <ConvDirection kDirection>
 KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
-  gemm_math<kDirection>(request, context.options);
+  gemm_math<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
   return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
@@ -142,7 +166,7 @@ KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
 
 template <ConvDirection kDirection>
 PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
-  const ConvGemmMath math = gemm_math<kDirection>(request, context.options);
+  const ConvGemmMath math = gemm_math<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
   return [g, math, parts, rows = gemm_rows(request)](const KernelCall& call) {
@@ -179,7 +203,13 @@ std::vector<std::string> gemm_variants(const KernelRequest& request, Context& co
   const std::string variant = gemm_variant<kDirection, kRank>(request, context.options);
   if (variant.empty()) return {};
   if (kDirection != ConvDirection::input_grad) return {variant};
-  return {variant, variant + std::string(kPixelRows)};
+  std::vector<std::string> variants;
+  const auto math = find_gemm_math<kDirection>(request, variant, context.options);
+  for (ConvGemmRows rows : kAllRows) {
+    if (!fits_gemm<kDirection>(request, *math, rows, context)) continue;
+    variants.push_back(variant + std::string(suffix_of(rows)));
+  }
+  return variants;
 }
 
 template <ConvDirection kDirection, Rank kRank>
@@ -296,7 +326,7 @@ PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& conte
     return then_moments(prepare_gemm<ConvDirection::forward>(plain, context), 0,
                         request.outputs[0]);
   }
-  const ConvGemmMath math = gemm_math<ConvDirection::forward>(plain, context.options);
+  const ConvGemmMath math = gemm_math<ConvDirection::forward>(plain, context);
   return [g = geometry_of(convolution_in(request)), math](const KernelCall& call) {
     conv_gemm_moments(g, math,
                       {.x = call.inputs[0],
@@ -406,8 +436,8 @@ std::span<const KernelDef> conv_kernels() { return kKernels; }
 
 std::span<const KernelDef, 3> conv_input_grad_kernels() { return kInputGradKernels; }
 
-InputGradTile input_grad_tile(const KernelRequest& region, const Options& options) {
-  return {gemm_math<ConvDirection::input_grad>(region, options), gemm_rows(region)};
+InputGradTile input_grad_tile(const KernelRequest& region, const Context& context) {
+  return {gemm_math<ConvDirection::input_grad>(region, context), gemm_rows(region)};
 }
 
 }  // namespace adjoint::cuda

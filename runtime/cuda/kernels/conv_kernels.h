@@ -22,6 +22,6 @@ struct InputGradTile {
   ConvGemmMath math;
   ConvGemmRows rows;
 };
-InputGradTile input_grad_tile(const KernelRequest& region, const Options& options);
+InputGradTile input_grad_tile(const KernelRequest& region, const Context& context);
 
 }  // namespace adjoint::cuda

@@ -129,7 +129,7 @@ Places epilogue_places(const Parts& parts, const InputGradTile& tile) {
 }
 
 PreparedKernel prepare_epilogue(const Parts& parts, Context& context) {
-  const InputGradTile tile = input_grad_tile(parts.convolution, context.options);
+  const InputGradTile tile = input_grad_tile(parts.convolution, context);
   return [tile, g = geometry_of(convolution_in(parts.convolution)),
           places = epilogue_places(parts, tile), windows = windows_of(parts.norm),
           epsilon = NormFacts(parts.norm.region()).epsilon,
@@ -183,7 +183,7 @@ KernelFacts describe(const KernelRequest& request, Context& context) {
                        .flops = apart.convolution.flops + apart.norm.flops,
                        .bytes = moved_bytes(parts, request)};
   if (!is_apart<kPlain>(parts, request)) {
-    const InputGradTile tile = input_grad_tile(parts.convolution, context.options);
+    const InputGradTile tile = input_grad_tile(parts.convolution, context);
     facts.workspace_bytes = epilogue_places(parts, tile).bytes;
   }
   return facts;
