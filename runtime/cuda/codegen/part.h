@@ -106,7 +106,8 @@ class PartWriter {
   std::string address(int affine, const std::string& inner) const;
   void write_point(const Space& space, const PointWriter& point,
                    const std::function<std::string(int)>& address,
-                   const std::function<bool(const PointWriter::Load&)>& is_loaded);
+                   const std::function<bool(const PointWriter::Load&)>& is_loaded,
+                   const std::function<bool(Axes)>& is_wanted);
   void line(const std::string& text) { code_ += "  " + text + "\n"; }
 
   const Block& body_;
