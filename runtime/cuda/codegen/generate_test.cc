@@ -89,6 +89,12 @@ TEST_F(GenerateTest, PermutedIndicesAlongAPackHaveAThreadEach) {
   EXPECT_THAT(permuted_rows(1, 60), HasSubstr("for (int v = 0; v < 1; ++v)"));
 }
 
+TEST_F(GenerateTest, AGatherMovesWhatItReads) {
+  const Value x = argument(DType::f32, {60, 8}), index = argument(DType::i64, {3});
+  const Generated gathered = generate(make_request(block_, gather(x, index).id().node));
+  EXPECT_EQ(gathered.facts.bytes, 2 * 3 * 8 * 4 + 3 * 8);
+}
+
 TEST_F(GenerateTest, ReductionsReadBySixteenBytes) {
   for (const std::vector<int64_t>& axes : {std::vector<int64_t>{0}, {1}, {0, 1}}) {
     EXPECT_EQ(loaded_at_once(sum(argument(DType::f32, {6, 8}), axes)), 4);
