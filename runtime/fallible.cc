@@ -1,17 +1,15 @@
 #include "runtime/fallible.h"
 
-#include <algorithm>
-
 namespace adjoint {
 
-bool can_fail(const Node& node) {
-  if (node.op->traits.data_checked) return true;
-  return std::any_of(node.blocks.begin(), node.blocks.end(), [](const auto& block) {
+const Node* find_check(const Node& node) {
+  if (node.op->traits.data_checked) return &node;
+  for (const auto& block : node.blocks) {
     for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
-      if (can_fail(block->node(i))) return true;
+      if (const Node* check = find_check(block->node(i))) return check;
     }
-    return false;
-  });
+  }
+  return nullptr;
 }
 
 std::vector<bool> needed_by_fallible(const Function& function) {

@@ -11,8 +11,9 @@
 
 namespace adjoint {
 
-// Whether the node's op checks its data, or an op in its blocks does.
-bool can_fail(const Node& node);
+// The node itself or the first in its blocks whose op checks its data; null: there is none.
+const Node* find_check(const Node& node);
+inline bool can_fail(const Node& node) { return find_check(node) != nullptr; }
 
 // By node: whether it can fail, or something that can needs it.
 std::vector<bool> needed_by_fallible(const Function& function);

@@ -31,18 +31,21 @@ class Members {
       roles_.push_back(kind);
       if (kind == RegionRole::elementwise) spaces_[i] = node.types[0].shape;
       if (kind == RegionRole::reduction) spaces_[i] = function.type(node.operands[0]).shape;
-      scalar_nodes_.push_back(count_scalar_nodes(i));
+      copy_sizes_.push_back(copy_size(i));
     }
+    if (rules.copies_operand) absorb_operands();
   }
 
   int32_t size() const { return static_cast<int32_t>(function_.size()); }
   bool is_member(int32_t node) const {
     return roles_[node] == RegionRole::elementwise || roles_[node] == RegionRole::reduction;
   }
-  // Uniform constants and broadcasts: copied into every region that reads them.
+  // Uniform constants, broadcasts and indices: copied into every region that reads them.
   bool is_absorbed(int32_t node) const { return roles_[node] == RegionRole::absorbed; }
   // Scalars that are copied into regions of other shapes, being made of few leaves and constants.
-  bool is_scalar(int32_t node) const { return scalar_nodes_[node] > 0; }
+  bool is_scalar(int32_t node) const {
+    return copy_sizes_[node] > 0 && spaces_[node].rank() == 0 && !can_fail(function_.node(node));
+  }
   // Whether the region of `user` reads a copy.
   bool is_copied(ValueId operand, int32_t user) const {
     return is_absorbed(operand.node) ||
@@ -58,21 +61,36 @@ class Members {
 
  private:
   // The nodes that a copy of this one takes; 0: it is not copied.
-  int count_scalar_nodes(int32_t index) const {
+  int copy_size(int32_t index) const {
     constexpr int kMost = 8;
     const Node& node = function_.node(index);
-    if (!rules_.copies || roles_[index] != RegionRole::elementwise || spaces_[index].rank() != 0 ||
-        !rules_.copies(node)) {
+    if (!rules_.copies || roles_[index] != RegionRole::elementwise || !rules_.copies(node)) {
       return 0;
     }
     int count = 1;
     for (ValueId operand : node.operands) {
       const Node& from = function_.node(operand);
       if (from.op->traits.leaf || is_absorbed(operand.node)) continue;
-      if (scalar_nodes_[operand.node] == 0) return 0;
-      count += scalar_nodes_[operand.node];
+      if (copy_sizes_[operand.node] == 0 || can_fail(from)) return 0;
+      count += copy_sizes_[operand.node];
     }
     return count <= kMost ? count : 0;
+  }
+  // The operands that regions compute themselves, and what only those are computed from.
+  void absorb_operands() {
+    std::vector<bool> copied(function_.size()), kept(function_.size());
+    for (const auto& result : function_.results()) kept[result.value.node] = true;
+    for (const Update& update : function_.updates()) kept[update.value.node] = true;
+    for (int32_t i = size() - 1; i >= 0; --i) {
+      const Node& node = function_.node(i);
+      const bool absorbs = copied[i] && !kept[i] && copy_sizes_[i] > 0;
+      if (absorbs) roles_[i] = RegionRole::absorbed;
+      for (size_t k = 0; k < node.operands.size(); ++k) {
+        const bool inside = absorbs || (is_member(i) && spaces_[i].rank() != 0 &&
+                                        rules_.copies_operand(function_, node, k));
+        (inside ? copied : kept)[node.operands[k].node] = true;
+      }
+    }
   }
   // Whether the user reads the operand's element at its own place, wherever it reads it.
   bool is_read_in_place(ValueId operand, int32_t user) const {
@@ -93,7 +111,7 @@ class Members {
   const FusionRules& rules_;
   std::vector<RegionRole> roles_;
   std::vector<Shape> spaces_;
-  std::vector<int> scalar_nodes_;
+  std::vector<int> copy_sizes_;
 };
 
 // Levels: a node's level is at least its operands', and higher where the two cannot be in one

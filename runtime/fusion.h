@@ -32,6 +32,9 @@ struct FusionRules {
   // Whether a scalar of this op is better computed again, with what it is computed from, in each
   // region of another shape that reads it than in a kernel before them; null: none is.
   std::function<bool(const Node&)> copies = nullptr;
+  // Whether the same holds for this operand of a node, of any shape (a gather's indices), where
+  // nothing else needs it; null: for none.
+  std::function<bool(const Function&, const Node&, size_t operand)> copies_operand = nullptr;
   // Whether what can fail runs by itself, before the state is written: what it needs is then kept
   // apart from updates that read the same tensor.
   bool separates_updates = false;
@@ -42,9 +45,9 @@ struct FusionRules {
 // without making a cycle through other nodes. Ops are connected where one uses the other's result
 // or both read the same tensor of that shape; a reduction belongs to the shape that it reduces and
 // ends the region. Uniform constants and broadcasts are copied into each region that reads them,
-// and scalars where the device says so. An op moves behind others, to the region of its only users,
-// where that saves its result from being stored. For functions whose shapes are known; nodes with
-// symbols in their shape stay.
+// and, where the device says so, scalars and what is only needed as indices. An op moves behind
+// others, to the region of its only users, where that saves its result from being stored. For
+// functions whose shapes are known; nodes with symbols in their shape stay.
 Pass fusion_pass(FusionRules rules);
 
 }  // namespace adjoint

@@ -11,6 +11,7 @@
 #include "runtime/cuda/codegen/generate.h"
 #include "runtime/cuda/kernels/copy.h"
 #include "runtime/cuda/kernels/finite.h"
+#include "runtime/fallible.h"
 #include "runtime/profiler.h"
 
 namespace adjoint::cuda {
@@ -260,21 +261,12 @@ class CudaBoundPlan final : public BoundPlan {
     }
   }
 
-  // The node that checks its data: a region's member, or the node itself.
-  static const Node& checked_node(const Node& node) {
-    for (const auto& block : node.blocks) {
-      for (int32_t i = 0; i < static_cast<int32_t>(block->size()); ++i) {
-        if (block->node(i).op->traits.data_checked) return block->node(i);
-      }
-    }
-    return node;
-  }
-
   static std::string explain(const Plan& plan, int index, int64_t value) {
     const Launch& launch = plan.launches[index];
     const Function& function = *plan.function;
     const Node& node = function.node(launch.node);
-    const Node& checked = checked_node(node);
+    const Node* check = find_check(node);
+    const Node& checked = check != nullptr ? *check : node;
     const std::string what = value == kNotFinite
                                  ? ": a value is infinite or not a number"
                                  : ": the value " + std::to_string(value) + " is out of range";

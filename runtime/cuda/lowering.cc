@@ -4,6 +4,8 @@
 
 #include "graph/passes.h"
 #include "ops/elementwise.h"
+#include "ops/indexing.h"
+#include "ops/random.h"
 #include "ops/shape.h"
 #include "runtime/cuda/codegen/part.h"
 #include "runtime/cuda/codegen/point.h"
@@ -15,6 +17,7 @@
 #include "runtime/cuda/norm_storage.h"
 #include "runtime/cuda/reduction_tails.h"
 #include "runtime/cuda/side_by_side.h"
+#include "runtime/fallible.h"
 #include "runtime/fusion.h"
 #include "runtime/missing_kernels.h"
 #include "runtime/patterns.h"
@@ -43,6 +46,16 @@ bool reads_in_place(const Node& node, size_t operand) {
   return node.op != &kTranspose && node.op != &kSlice && !reads_freely(node, operand);
 }
 
+// Cheap to compute again, element by element.
+bool is_copied(const Node& node) {
+  return has_scalar_expression(*node.op) || node.op == &kIota || node.op == &kPermuteIndex;
+}
+// The indices of a gather; but not where both they and the gather could fail.
+bool copies_operand(const Function& function, const Node& node, size_t operand) {
+  if (node.op != &kGather || operand != 1) return false;
+  return !can_fail(function.node(node.operands[1])) || gathers_in_range(function, node);
+}
+
 }  // namespace
 
 Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
@@ -63,7 +76,8 @@ Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
       .add(decompose_missing_pass(has_kernel))
       .add(fusion_pass({.role = region_role,
                         .reads_in_place = reads_in_place,
-                        .copies = [](const Node& node) { return has_scalar_expression(*node.op); },
+                        .copies = is_copied,
+                        .copies_operand = copies_operand,
                         .separates_updates = true}))
       .add(reduction_tails_pass())
       .add(side_by_side_pass());

@@ -15,7 +15,7 @@ namespace adjoint::cuda {
 namespace {
 
 // Moves more than this: better run it early, while its operands are in the cache.
-constexpr int64_t kLargeBytes = int64_t{8} << 20;
+constexpr double kLargeBytes = 8 << 20;
 
 class Merger {
  public:
@@ -107,7 +107,7 @@ class Merger {
     }
     for (auto& [height, nodes] : by_height) {
       size_t results = 0;
-      bool fallible = false;
+      const Node* check = nullptr;  // of what can fail, if something can
       std::vector<int32_t> group;
       auto finish = [&] {
         if (group.size() > 1) {
@@ -116,19 +116,25 @@ class Merger {
         }
         group.clear();
         results = 0;
-        fallible = false;
+        check = nullptr;
       };
       for (int32_t node : nodes) {
         const size_t more = function_.node(node).types.size();
-        // One that can fail in a launch: its report says which op did.
-        const bool fails = can_fail(function_.node(node));
-        if (results + more > static_cast<size_t>(kTickets) || (fails && fallible)) finish();
+        // One op that can fail in a launch, if in copies: its report says which op did.
+        const Node* own = find_check(function_.node(node));
+        const bool clashes = own != nullptr && check != nullptr && !are_copies(*own, *check);
+        if (results + more > static_cast<size_t>(kTickets) || clashes) finish();
         group.push_back(node);
         results += more;
-        fallible |= fails;
+        if (own != nullptr) check = own;
       }
       finish();
     }
+  }
+
+  // Whether a report would say the same of both: one line, computed in several regions.
+  static bool are_copies(const Node& a, const Node& b) {
+    return a.op == b.op && a.origin == b.origin && line_of(a.origin).line > 0;
   }
 
   bool is_mergeable(int32_t index) const {
@@ -137,9 +143,7 @@ class Merger {
     }
     const KernelRequest request = make_request(function_, index);
     if (!can_generate(request)) return false;
-    int64_t bytes = 0;
-    for (const TensorType& type : request.inputs) bytes += static_cast<int64_t>(type.byte_count());
-    return heights_[index] == 0 || bytes <= kLargeBytes;
+    return heights_[index] == 0 || generate(request).facts.bytes <= kLargeBytes;
   }
 
   // Leaves and constants, then the rest from the highest down: operands before users, and a group's

@@ -136,16 +136,18 @@ class KernelWriter {
     facts.in_place = in_place();
     double bytes = 0;
     for (const TensorType& type : request_.outputs) bytes += static_cast<double>(type.byte_count());
-    std::vector<bool> free(request_.inputs.size(), false);
+    // Of what is gathered, an element for each point.
+    std::vector<double> gathered(request_.inputs.size());
     for (const auto& part : parts_) {
       facts.flops += part->operations();
-      for (int input : part->free_reads()) free[input] = true;
+      for (int input : part->free_reads()) {
+        gathered[input] +=
+            part->points() * static_cast<double>(size_of(request_.inputs[input].dtype));
+      }
     }
-    // What is gathered is as much as comes out.
-    double largest = bytes;
     for (size_t i = 0; i < request_.inputs.size(); ++i) {
       const auto size = static_cast<double>(request_.inputs[i].byte_count());
-      bytes += free[i] ? std::min(size, largest) : size;
+      bytes += gathered[i] > 0 ? std::min(size, gathered[i]) : size;
     }
     facts.bytes = bytes;
     for (int32_t i = 0; i < static_cast<int32_t>(body_.size()); ++i) {

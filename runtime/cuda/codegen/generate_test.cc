@@ -1,19 +1,34 @@
 // The form of generated sources; what they compute is the suites' matter.
 #include "runtime/cuda/codegen/generate.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "graph/block.h"
 #include "ops/elementwise.h"
+#include "ops/indexing.h"
 #include "ops/random.h"
 #include "ops/reduce.h"
+#include "ops/region.h"
 #include "runtime/plan.h"
 
 namespace adjoint::cuda {
 namespace {
+
+using ::testing::HasSubstr;
+
+std::string before(const std::string& text, const std::string& part) {
+  return text.substr(0, text.find(part));
+}
+int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
 
 class GenerateTest : public ::testing::Test {
  protected:
@@ -22,6 +37,17 @@ class GenerateTest : public ::testing::Test {
   }
   std::string source(Value result) const {
     return generate(make_request(block_, result.id().node)).kernel.source;
+  }
+  // Of f32[8 n] from x[60,n], whose indices its region permutes among `count`.
+  std::string permuted_rows(int64_t n, int64_t count) {
+    auto body = std::make_shared<Block>("region");
+    const Value x = body->argument("x", {DType::f32, {60, Dim(n)}});
+    const Value key = body->argument("key", {DType::i64, {}});
+    const Value index = permute_index(key, iota(*body, {8}), count);
+    body->result("y", neg(gather(x, index)));
+    return source(block_.add_with_origin(
+        kRegion, {argument(DType::f32, {60, n}).id(), argument(DType::i64, {}).id()}, {}, {},
+        {body}));
   }
   // How many elements of the operand are loaded at once.
   int loaded_at_once(Value result) const {
@@ -45,6 +71,28 @@ TEST_F(GenerateTest, PermutedIndicesHaveAThreadEach) {
   const Value key = argument(DType::i64, {}), index = argument(DType::i64, {8});
   EXPECT_EQ(loaded_at_once(neg(index)), 2);
   EXPECT_EQ(loaded_at_once(permute_index(key, index, 100)), 1);
+}
+
+// Once for the elements of a pack, which are of one row; nothing has to check it again.
+TEST_F(GenerateTest, AGatherComputesItsIndexOncePerPack) {
+  const std::string rows = permuted_rows(8, 60);
+  EXPECT_THAT(rows, HasSubstr("for (int v = 0; v < 4; ++v)"));
+  EXPECT_THAT(before(rows, "for (int v"), HasSubstr("philox::permute_index("));
+  EXPECT_EQ(count(rows, "philox::permute_index("), 1);
+  EXPECT_EQ(count(rows, "checked_index("), 1);
+  EXPECT_EQ(count(permuted_rows(8, 61), "checked_index("), 2);
+  EXPECT_THAT(permuted_rows(7, 60), HasSubstr("for (int v = 0; v < 1; ++v)"));
+}
+
+// Where the elements of a pack would have indices of their own, there are no packs.
+TEST_F(GenerateTest, PermutedIndicesAlongAPackHaveAThreadEach) {
+  EXPECT_THAT(permuted_rows(1, 60), HasSubstr("for (int v = 0; v < 1; ++v)"));
+}
+
+TEST_F(GenerateTest, AGatherMovesWhatItReads) {
+  const Value x = argument(DType::f32, {60, 8}), index = argument(DType::i64, {3});
+  const Generated gathered = generate(make_request(block_, gather(x, index).id().node));
+  EXPECT_EQ(gathered.facts.bytes, 2 * 3 * 8 * 4 + 3 * 8);
 }
 
 TEST_F(GenerateTest, ReductionsReadBySixteenBytes) {

@@ -178,7 +178,7 @@ int PartWriter::pack_size(int64_t extent) const {
   for (const PointWriter::Load& load : point_.loads()) {
     if (packs(load.affine, 1)) largest = std::max(largest, size_of(load.dtype));
   }
-  if (largest == 0 || point_.takes_long()) return 1;
+  if (largest == 0 || point_.takes_long(space_.axes_left_as(packed_))) return 1;
   auto fits = [&](int size) {
     return extent % size == 0 &&
            std::all_of(stores_.begin(), stores_.end(),
@@ -213,15 +213,18 @@ std::string PartWriter::address(int affine, const std::string& inner) const {
 }
 
 // The code of one point: addresses, loads (from packs that are loaded already, or single) and what
-// is computed of them.
+// is computed of them, as far as what depends on these axes is wanted.
 void PartWriter::write_point(const Space& space, const PointWriter& point,
                              const std::function<std::string(int)>& address,
-                             const std::function<bool(const PointWriter::Load&)>& is_loaded) {
+                             const std::function<bool(const PointWriter::Load&)>& is_loaded,
+                             const std::function<bool(Axes)>& is_wanted) {
   for (int i = 0; i < space.affine_count(); ++i) {
+    if (!is_wanted(space.axes_of(i))) continue;
     line("  [[maybe_unused]] const " + index_type() + " i" + std::to_string(i) + " = " +
          address(i) + ";");
   }
   for (const PointWriter::Load& load : point.loads()) {
+    if (!is_wanted(space.axes_of(load.affine))) continue;
     const std::string variable = "  const " + compute_name(load.dtype) + " " + load.name + " = ";
     if (is_loaded(load)) {
       line(variable + "widen(" + load.name + "_pack[v]);");
@@ -230,11 +233,13 @@ void PartWriter::write_point(const Space& space, const PointWriter& point,
            "], i" + std::to_string(load.affine) + ");");
     }
   }
-  for (const std::string& computed : point.lines()) line("  " + computed);
+  for (const PointWriter::Line& computed : point.lines()) {
+    if (is_wanted(computed.axes)) line("  " + computed.text);
+  }
 }
 
-// Loads a pack, computes each of its elements `v`, adds it to the reductions by `accumulate(i)`,
-// and stores the pack.
+// Loads a pack, computes what is the same for all of it and each of its elements `v`, adds it to
+// the reductions by `accumulate(i)`, and stores the pack.
 void PartWriter::write_elements(int pack, const std::function<std::string(size_t)>& accumulate) {
   const std::string size = std::to_string(pack);
   for (const PointWriter::Load& load : point_.loads()) {
@@ -247,11 +252,18 @@ void PartWriter::write_elements(int pack, const std::function<std::string(size_t
     line("Pack<" + type_name(store.dtype) + ", " + size + "> y" + std::to_string(store.output) +
          ";");
   }
+  const Axes moving = space_.axes_left_as(packed_);
+  const auto is_loaded = [&](const PointWriter::Load& load) {
+    return pack > 1 && packs(load.affine, pack);
+  };
+  write_point(
+      space_, point_, [this](int affine) { return address(affine, ""); }, is_loaded,
+      [&](Axes axes) { return (axes & moving) == 0; });
   code_ += "#pragma unroll\n";
   line("for (int v = 0; v < " + size + "; ++v) {");
   write_point(
-      space_, point_, [this](int affine) { return address(affine, "v"); },
-      [&](const PointWriter::Load& load) { return pack > 1 && packs(load.affine, pack); });
+      space_, point_, [this](int affine) { return address(affine, "v"); }, is_loaded,
+      [&](Axes axes) { return (axes & moving) != 0; });
   for (const Store& store : stores_) {
     line("  y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
          store.value + ");");
@@ -416,7 +428,7 @@ void PartWriter::write_finish() {
     write_point(
         tail_->space, tail_->point,
         [this](int affine) { return affine_text(tail_->space, affine, 0, ""); },
-        [](const PointWriter::Load&) { return false; });
+        [](const PointWriter::Load&) { return false; }, [](Axes) { return true; });
     for (const Store& store : tail_->stores) {
       line("store<" + type_name(store.dtype) + ">(p.out[" + std::to_string(store.output) + "], i" +
            std::to_string(store.affine) + ", " + store.value + ");");

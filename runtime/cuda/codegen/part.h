@@ -41,6 +41,9 @@ class PartWriter {
   bool reads(int input) const;
   // Where its partial results end in the workspace; 0: it has none.
   size_t workspace_bytes() const { return workspace_bytes_; }
+  double points() const {
+    return static_cast<double>(space_.kept_count()) * static_cast<double>(space_.reduced_count());
+  }
   double operations() const;
   // The stores (output, input) that go exactly where that input is read, if it is read only there.
   std::vector<std::pair<int, int>> in_place() const;
@@ -106,7 +109,8 @@ class PartWriter {
   std::string address(int affine, const std::string& inner) const;
   void write_point(const Space& space, const PointWriter& point,
                    const std::function<std::string(int)>& address,
-                   const std::function<bool(const PointWriter::Load&)>& is_loaded);
+                   const std::function<bool(const PointWriter::Load&)>& is_loaded,
+                   const std::function<bool(Axes)>& is_wanted);
   void line(const std::string& text) { code_ += "  " + text + "\n"; }
 
   const Block& body_;

@@ -28,6 +28,14 @@ AxisMap scaled(const AxisMap& map, int64_t offset, int64_t scale) {
   return {offset + scale * map.offset, map.axis, map.axis < 0 ? 0 : scale * map.scale};
 }
 
+Axes axes_of(const PointMap& map) {
+  Axes axes = 0;
+  for (const AxisMap& axis : map) {
+    if (axis.axis >= 0) axes |= Axes{1} << axis.axis;
+  }
+  return axes;
+}
+
 std::string hex(uint64_t value) {
   char text[32];
   std::snprintf(text, sizeof text, "0x%llxULL", static_cast<unsigned long long>(value));
@@ -64,6 +72,15 @@ bool reads_freely(const Node& node, size_t operand) {
   if (node.op == &kConcat) return true;
   const bool reads_first = node.op == &kGather || node.op == &kPad || node.op == &kDynamicSlice;
   return reads_first && operand == 0;
+}
+
+bool gathers_in_range(const Block& block, const Node& gather) {
+  const Node& index = block.node(gather.operands[1]);
+  if (index.op != &kPermuteIndex) return false;
+  const Dim& n = index.attributes.get<PermuteIndexAttributes>().n;
+  const auto axis = static_cast<int>(gather.attributes.get<AxisAttributes>().axis);
+  const Dim& limit = block.type(gather.operands[0]).shape[axis];
+  return n.is_constant() && limit.is_constant() && n.value() <= limit.value();
 }
 
 bool is_pointwise(const Node& node) {
@@ -114,18 +131,20 @@ std::string PointWriter::compute(ValueId id, const PointMap& map) {
   if (op == &kIota) {
     const auto& iota = node.attributes.get<IotaAttributes>();
     const DType dtype = node.types[0].dtype;
-    return define(dtype,
-                  "static_cast<" + compute_name(dtype) + ">(" + coordinate(map[iota.axis]) + ")");
+    return define(
+        dtype, "static_cast<" + compute_name(dtype) + ">(" + coordinate(map[iota.axis]) + ")", map);
   }
   return scalar(node, map);
 }
 
-std::string PointWriter::define(DType dtype, const std::string& expression) {
+std::string PointWriter::define(DType dtype, const std::string& expression, const PointMap& map) {
   const std::string name = "t" + std::to_string(lines_.size());
   const bool short_float = dtype == DType::bf16 || dtype == DType::f16;
   lines_.push_back(
-      "const " + compute_name(dtype) + " " + name + " = " +
-      (short_float ? "rounded<" + type_name(dtype) + ">(" + expression + ")" : expression) + ";");
+      {"const " + compute_name(dtype) + " " + name + " = " +
+           (short_float ? "rounded<" + type_name(dtype) + ">(" + expression + ")" : expression) +
+           ";",
+       axes_of(map)});
   return name;
 }
 
@@ -153,7 +172,7 @@ std::string PointWriter::scalar(const Node& node, const PointMap& map) {
   std::vector<std::string> names;
   for (size_t i = 0; i < node.operands.size(); ++i) names.push_back(operand(node, i, map));
   const DType dtype = body_.type(node.operands.back()).dtype;
-  return define(node.types[0].dtype, *scalar_expression(node, names, dtype));
+  return define(node.types[0].dtype, *scalar_expression(node, names, dtype), map);
 }
 
 std::string PointWriter::moved(const Node& node, const PointMap& map) {
@@ -201,10 +220,14 @@ std::string PointWriter::gather(const Node& node, const PointMap& map) {
   const std::vector<int64_t> data = dims(node.operands[0]);
   const size_t index_rank = dims(node.operands[1]).size();
   const auto begin = map.begin() + axis;
-  const std::string index = value(node.operands[1], PointMap(begin, begin + index_rank));
-  const std::string place =
-      define(DType::i64,
-             "checked_index(" + index + ", " + integer_text(data[axis]) + ", p.status, p.launch)");
+  const PointMap index_map(begin, begin + index_rank);
+  std::string place = value(node.operands[1], index_map);
+  if (!gathers_in_range(body_, node)) {
+    place =
+        define(DType::i64,
+               "checked_index(" + place + ", " + integer_text(data[axis]) + ", p.status, p.launch)",
+               index_map);
+  }
   if (data[axis] == 0) return literal_text(node.types[0].dtype, 0);  // there is nothing to read
   const std::vector<int64_t> strides = row_major_strides(data);
   std::vector<int64_t> rest_strides = strides;
@@ -213,7 +236,8 @@ std::string PointWriter::gather(const Node& node, const PointMap& map) {
   rest.insert(rest.end(), begin + index_rank, map.end());
   return define(node.types[0].dtype,
                 read(node.operands[0], place + " * " + integer_text(strides[axis]) + " + " +
-                                           address(rest_strides, rest)));
+                                           address(rest_strides, rest)),
+                map);
 }
 
 std::string PointWriter::pad(const Node& node, const PointMap& map) {
@@ -225,7 +249,7 @@ std::string PointWriter::pad(const Node& node, const PointMap& map) {
     const int axis = static_cast<int>(i);
     const int64_t step = pad.interior_of(axis) + 1;
     const std::string at =
-        define(DType::i64, coordinate(map[i]) + " - " + integer_text(pad.low[axis].value()));
+        define(DType::i64, coordinate(map[i]) + " - " + integer_text(pad.low[axis].value()), map);
     inside += " && " + at + " >= 0 && " + at + " < " + integer_text((from[i] - 1) * step + 1);
     if (step > 1) inside += " && " + at + " % " + integer_text(step) + " == 0";
     index += " + " + at + " / " + integer_text(step) + " * " + integer_text(strides[i]);
@@ -233,8 +257,10 @@ std::string PointWriter::pad(const Node& node, const PointMap& map) {
   const DType dtype = node.types[0].dtype;
   // Nothing is inside of an empty operand.
   const bool empty = std::find(from.begin(), from.end(), 0) != from.end();
-  return define(dtype, (empty ? "false" : inside) + " ? " + read(node.operands[0], index) + " : " +
-                           literal_text(dtype, pad.value));
+  return define(dtype,
+                (empty ? "false" : inside) + " ? " + read(node.operands[0], index) + " : " +
+                    literal_text(dtype, pad.value),
+                map);
 }
 
 std::string PointWriter::concat(const Node& node, const PointMap& map) {
@@ -251,14 +277,16 @@ std::string PointWriter::concat(const Node& node, const PointMap& map) {
     const bool last = i + 1 == node.operands.size();
     expression += last ? element : at + " < " + integer_text(begin) + " ? " + element + " : ";
   }
-  return define(node.types[0].dtype, expression);
+  return define(node.types[0].dtype, expression, map);
 }
 
 std::string PointWriter::one_hot(const Node& node, const PointMap& map) {
   const std::string index = value(node.operands[0], PointMap(map.begin(), map.end() - 1));
   const DType dtype = node.types[0].dtype;
-  return define(dtype, "static_cast<int64_t>(" + index + ") == " + coordinate(map.back()) + " ? " +
-                           literal_text(dtype, 1) + " : " + literal_text(dtype, 0));
+  return define(dtype,
+                "static_cast<int64_t>(" + index + ") == " + coordinate(map.back()) + " ? " +
+                    literal_text(dtype, 1) + " : " + literal_text(dtype, 0),
+                map);
 }
 
 std::string PointWriter::dynamic_slice(const Node& node, const PointMap& map) {
@@ -271,17 +299,20 @@ std::string PointWriter::dynamic_slice(const Node& node, const PointMap& map) {
     index += " + clamped_start(" + value(node.operands[1 + i], {}) + ", " + integer_text(last) +
              ") * " + integer_text(strides[i]);
   }
-  return define(node.types[0].dtype, read(node.operands[0], index));
+  return define(node.types[0].dtype, read(node.operands[0], index), map);
 }
 
 std::string PointWriter::permute_index(const Node& node, const PointMap& map) {
-  takes_long_ = true;
+  long_axes_ |= axes_of(map);
   const std::string n = integer_text(node.attributes.get<PermuteIndexAttributes>().n.value());
   const std::string key = value(node.operands[0], {});
-  const std::string index = define(
-      DType::i64, "checked_index(" + operand(node, 1, map) + ", " + n + ", p.status, p.launch)");
-  return define(DType::i64, "static_cast<int64_t>(philox::permute_index(static_cast<uint64_t>(" +
-                                key + "), static_cast<uint64_t>(" + index + "), " + n + "))");
+  const std::string index =
+      define(DType::i64,
+             "checked_index(" + operand(node, 1, map) + ", " + n + ", p.status, p.launch)", map);
+  return define(DType::i64,
+                "static_cast<int64_t>(philox::permute_index(static_cast<uint64_t>(" + key +
+                    "), static_cast<uint64_t>(" + index + "), " + n + "))",
+                map);
 }
 
 std::string PointWriter::random(const Node& node, const PointMap& map) {
@@ -290,9 +321,11 @@ std::string PointWriter::random(const Node& node, const PointMap& map) {
   const std::string index = address(row_major_strides(node.types[0].shape.static_dims()), map);
   const DType compute = dtype == DType::f64 ? DType::f64 : DType::f32;
   auto element = [&](const std::string& kind, int64_t stream, double a, double b) {
-    return define(dtype, kind + "_element<" + compute_name(dtype) + ">(" + key + ", " +
-                             integer_text(stream) + ", " + index + ", " + literal_text(compute, a) +
-                             ", " + literal_text(compute, b) + ")");
+    return define(dtype,
+                  kind + "_element<" + compute_name(dtype) + ">(" + key + ", " +
+                      integer_text(stream) + ", " + index + ", " + literal_text(compute, a) + ", " +
+                      literal_text(compute, b) + ")",
+                  map);
   };
   if (node.op == &kUniform) {
     const auto& a = node.attributes.get<UniformAttributes>();
@@ -303,8 +336,10 @@ std::string PointWriter::random(const Node& node, const PointMap& map) {
     return element("normal", a.stream, a.mean, a.stddev);
   }
   const auto& a = node.attributes.get<BernoulliAttributes>();
-  return define(DType::boolean, "bernoulli_element(" + key + ", " + integer_text(a.stream) + ", " +
-                                    index + ", " + hex(philox::bernoulli_threshold(a.p)) + ")");
+  return define(DType::boolean,
+                "bernoulli_element(" + key + ", " + integer_text(a.stream) + ", " + index + ", " +
+                    hex(philox::bernoulli_threshold(a.p)) + ")",
+                map);
 }
 
 std::vector<int64_t> PointWriter::dims(ValueId id) const {

@@ -3,7 +3,7 @@
 //   PointWriter point(body, space);
 //   std::string name = point.value(body.results()[0].value, identity_map(dims));
 //   point.loads();   // what must be read before: x0 = input 0 at address i0 ...
-//   point.lines();   // const float t0 = scalar::add(x0, x1);
+//   point.lines();   // const float t0 = scalar::add(x0, x1); which depends on these axes
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,8 @@ bool is_pointwise(const Node& node);
 bool is_pointwise(const Block& body, const Node& node);
 // The operands that must be arguments: nothing computed in the same region.
 bool reads_freely(const Node& node, size_t operand);
+// Whether a gather's indices are in range by what computes them.
+bool gathers_in_range(const Block& block, const Node& gather);
 
 class PointWriter {
  public:
@@ -45,6 +47,10 @@ class PointWriter {
     int affine = 0;
     std::string name;
   };
+  struct Line {
+    std::string text;
+    Axes axes = 0;  // of the space: where these stay, so does the value
+  };
 
   // The value has been computed already: `name` holds it at the mapped point.
   void give(ValueId id, const PointMap& map, std::string name) {
@@ -54,11 +60,11 @@ class PointWriter {
   std::string value(ValueId id, const PointMap& map);
 
   const std::vector<Load>& loads() const { return loads_; }
-  const std::vector<std::string>& lines() const { return lines_; }
+  const std::vector<Line>& lines() const { return lines_; }
   // Inputs that are read otherwise than by `loads`.
   const std::vector<int>& free_reads() const { return free_reads_; }
-  // Whether an element takes longer to compute than several to move.
-  bool takes_long() const { return takes_long_; }
+  // Whether what changes along these axes takes longer to compute than several elements to move.
+  bool takes_long(Axes axes) const { return (long_axes_ & axes) != 0; }
   int operations() const { return static_cast<int>(lines_.size()); }
 
  private:
@@ -75,7 +81,7 @@ class PointWriter {
   std::string random(const Node& node, const PointMap& map);
   std::string permute_index(const Node& node, const PointMap& map);
 
-  std::string define(DType dtype, const std::string& expression);
+  std::string define(DType dtype, const std::string& expression, const PointMap& map);
   std::string read(ValueId argument, const std::string& index);
   int add_address(const std::vector<int64_t>& strides, const PointMap& map);
   std::string address(const std::vector<int64_t>& strides, const PointMap& map);
@@ -88,9 +94,9 @@ class PointWriter {
   Space& space_;
   std::map<std::pair<ValueId, PointMap>, std::string> known_;
   std::vector<Load> loads_;
-  std::vector<std::string> lines_;
+  std::vector<Line> lines_;
   std::vector<int> free_reads_;
-  bool takes_long_ = false;
+  Axes long_axes_ = 0;
 };
 
 }  // namespace adjoint::cuda

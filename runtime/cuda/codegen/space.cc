@@ -50,11 +50,13 @@ std::vector<int64_t> Space::collapse(const std::vector<int>& axes) {
     if (dims_[axis] == 1) continue;
     if (last >= 0 && joins(last, axis)) {
       sizes.back() *= dims_[axis];
+      joined_.back() |= Axes{1} << axis;
       for (size_t i = 0; i < affines_.size(); ++i) {
         collapsed_[i].strides.back() = affines_[i].strides[axis];
       }
     } else {
       sizes.push_back(dims_[axis]);
+      joined_.push_back(Axes{1} << axis);
       for (size_t i = 0; i < affines_.size(); ++i) {
         collapsed_[i].strides.push_back(affines_[i].strides[axis]);
       }
@@ -66,9 +68,18 @@ std::vector<int64_t> Space::collapse(const std::vector<int>& axes) {
 
 void Space::collapse() {
   collapsed_.clear();
+  joined_.clear();
   for (const Affine& affine : affines_) collapsed_.push_back({affine.offset, {}});
   kept_ = collapse(kept_axes_);
   reduced_ = collapse(reduced_axes_);
+}
+
+Axes Space::axes_of(int affine) const {
+  Axes axes = 0;
+  for (size_t i = 0; i < dims_.size(); ++i) {
+    if (affines_[affine].strides[i] != 0) axes |= Axes{1} << i;
+  }
+  return axes;
 }
 
 bool Space::is_large() const {

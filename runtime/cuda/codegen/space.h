@@ -20,6 +20,8 @@ struct Affine {
   bool operator==(const Affine&) const = default;
 };
 
+using Axes = uint32_t;  // a bit for each axis of a space as given
+
 class Space {
  public:
   // `reduced`: sorted axes of `dims`.
@@ -40,6 +42,9 @@ class Space {
   const std::vector<int64_t>& reduced() const { return reduced_; }
   const Affine& affine(int index) const { return collapsed_[index]; }
   int affine_count() const { return static_cast<int>(affines_.size()); }
+  // The axes on which a function depends, and those that are left as one; `left`: kept ones first.
+  Axes axes_of(int affine) const;
+  Axes axes_left_as(size_t left) const { return left < joined_.size() ? joined_[left] : 0; }
   // Whether any value in reach of the coordinates takes more than 31 bits.
   bool is_large() const;
 
@@ -54,6 +59,7 @@ class Space {
   std::vector<int64_t> kept_;
   std::vector<int64_t> reduced_;
   std::vector<Affine> collapsed_;
+  std::vector<Axes> joined_;  // by axis that is left
 };
 
 }  // namespace adjoint::cuda
