@@ -16,6 +16,25 @@ constexpr int kThreads = 256;
 constexpr int kPack = Thin::kPack;
 constexpr int kPixels = Thin::kPixels;
 
+// A row of a channel of x, or of padding.
+template <typename T>
+struct XRow {
+  const T* x;
+  int begin;  // its first element
+  int step;
+  int columns;  // 0 for padding
+
+  __device__ XRow(const T* x, const Thin& g, int image, int row, int channel)
+      : x(x),
+        begin((image * g.x_rows + row) * g.x_columns * g.x_channels + channel),
+        step(g.x_channels),
+        columns(row >= 0 && row < g.x_rows ? g.x_columns : 0) {}
+  __device__ T operator[](int column) const {
+    const bool is_inside = static_cast<unsigned>(column) < static_cast<unsigned>(columns);
+    return is_inside ? x[begin + column * step] : T{};
+  }
+};
+
 // sums[pixel][channel] += x[pixel + l] * taps[l][channel] for each column l of the filter, whose
 // values are `step` apart from `tap` on.
 template <int kWidth>

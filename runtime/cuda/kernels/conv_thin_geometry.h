@@ -5,8 +5,6 @@
 //   return visit_thin(request, [g]<typename T, int kWidth>() -> PreparedKernel { ... });
 #pragma once
 
-#include "runtime/cuda/device/block.h"
-#include "runtime/cuda/device/element.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 
@@ -41,34 +39,15 @@ struct Thin {
   }
 };
 
-// A row of a channel of x, or of padding.
-template <typename T>
-struct XRow {
-  const T* x;
-  int begin;  // its first element
-  int step;
-  int columns;  // 0 for padding
-
-  __device__ XRow(const T* x, const Thin& g, int image, int row, int channel)
-      : x(x),
-        begin((image * g.x_rows + row) * g.x_columns * g.x_channels + channel),
-        step(g.x_channels),
-        columns(row >= 0 && row < g.x_rows ? g.x_columns : 0) {}
-  __device__ T operator[](int column) const {
-    const bool is_inside = static_cast<unsigned>(column) < static_cast<unsigned>(columns);
-    return is_inside ? x[begin + column * step] : T{};
-  }
-};
-
 // Calls body.operator()<T, kWidth>().
 template <typename T, typename Body>
-PreparedKernel visit_width(int64_t width, Body body) {
+auto visit_width(int64_t width, Body body) {
   if (width == 3) return body.template operator()<T, 3>();
   if (width == 5) return body.template operator()<T, 5>();
   return body.template operator()<T, 7>();
 }
 template <typename Body>
-PreparedKernel visit_thin(const KernelRequest& request, Body body) {
+auto visit_thin(const KernelRequest& request, Body body) {
   const int64_t width = geometry_of(request).axes[1].filter;
   switch (request.outputs[0].dtype) {
     case DType::f32:
