@@ -15,9 +15,9 @@
 namespace adjoint::cuda {
 namespace {
 
-constexpr int kMostThreads = 288;
+constexpr int kMostThreads = 256;
 constexpr int kPack = Thin::kPack;
-constexpr int kRun = 8;  // neighbours in a row that a thread adds up at a time
+constexpr int kRun = 6;  // neighbours in a row that a thread adds up at a time
 using Four = Pack<float, 4>;
 
 int ratio_up(int a, int b) { return (a + b - 1) / b; }
@@ -39,7 +39,7 @@ struct Shares {
 
   explicit Shares(const Thin& g) : roles(g.height * g.x_channels * g.packs()) {
     const int most_slices = kMostThreads / roles;
-    const int most = std::clamp(160 / g.packs(), 2, std::max(most_slices, 2));  // 40 KB of dy
+    const int most = std::clamp(200 / g.packs(), 2, std::max(most_slices, 2));  // 40 KB of dy
     runs = std::min(ratio_up(g.y_columns, kRun), most / 2);
     rows = 2 * std::min(most / runs / 2, ratio_up(g.y_rows, 2));
     slices = std::min(most_slices, rows * runs);
@@ -286,8 +286,9 @@ __device__ inline void join_blocks(Shared<float> taps, int size, const Shares& s
   }
 }
 
+// Two blocks on a multiprocessor, where the sums leave registers enough.
 template <int kWidth, typename T, typename Grad>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, kWidth < 7 ? 2 : 1)
     conv_thin_filter_grad(const T* x, const __grid_constant__ Grad grad, T* dfilter, Thin g,
                           Shares shares, float* partials, unsigned* tickets) {
   begin_kernel();
