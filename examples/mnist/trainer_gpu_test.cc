@@ -214,8 +214,8 @@ TEST_F(GpuTrainer, AStepTakesFewLaunches) {
     train.run(state, {}, {.bindings = bindings, .into = {{"loss", loss}}});
     return adjoint::testing::gpu_launches() - before;
   };
-  EXPECT_LE(launches_in(Precision::f32), 27);
-  EXPECT_LE(launches_in(Precision::bf16), 29);
+  EXPECT_LE(launches_in(Precision::f32), 24);
+  EXPECT_LE(launches_in(Precision::bf16), 26);
 }
 
 // What the host waits for does not depend on the number of steps, up to 32 on their way.

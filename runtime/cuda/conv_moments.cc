@@ -71,11 +71,7 @@ struct Part {
   void result(ValueId value) {
     body->result("r" + std::to_string(body->results().size()), body->value(value));
   }
-  bool is_taken(const HasKernel& has_kernel) const {
-    std::vector<Value> arguments;
-    for (ValueId id : body->arguments()) arguments.push_back(body->value(id));
-    return takes_region(has_kernel, arguments, body);
-  }
+  bool is_taken(const HasKernel& has_kernel) const { return takes_region(has_kernel, body); }
 };
 
 // Both regions, in the place of a convolution and of the normalisation of its result.

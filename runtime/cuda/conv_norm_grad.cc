@@ -11,6 +11,7 @@
 #include "ops/shape.h"
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/region_builder.h"
+#include "runtime/cuda/region_extract.h"
 #include "runtime/patterns.h"
 #include "runtime/uses.h"
 
@@ -19,57 +20,10 @@ namespace {
 
 constexpr const char* kConvInputGrad = "conv2d_input_grad(a0,a1)->0.0";
 
-bool is_norm_grad(const Block& body) {
-  const std::string text = signature_between_casts(body);
-  const char* const known[] = {kNormReluGrad,         kNormReluPoolGrad,
-                               kBiasNormReluGrad,     kBiasNormReluPoolGrad,
-                               kBiasNormReluBiasGrad, kBiasNormReluPoolBiasGrad};
-  return std::find(std::begin(known), std::end(known), text) != std::end(known);
-}
-
 bool is_input_grad(const Node& node) {
   return node.op == &kConv2dInputGrad ||
          (node.op == &kRegion && signature(*node.blocks[0]) == kTurnedConvInputGrad);
 }
-
-// A body of some of another one's nodes.
-class Extract {
- public:
-  explicit Extract(const Block& from) : from_(from) {}
-
-  void argument(ValueId value) {
-    const std::string name = "a" + std::to_string(body_->arguments().size());
-    inner_[value] = body_->argument(name, from_.type(value)).id();
-  }
-  // False where it reads what is not here.
-  bool add(int32_t index) {
-    const Node& node = from_.node(index);
-    std::vector<ValueId> operands;
-    for (ValueId operand : node.operands) {
-      const auto found = inner_.find(operand);
-      if (found == inner_.end()) return false;
-      operands.push_back(found->second);
-    }
-    const Value copy =
-        body_->add_with_origin(*node.op, std::move(operands), node.attributes, node.origin);
-    for (int k = 0; k < static_cast<int>(node.types.size()); ++k) {
-      inner_[{index, k}] = copy.output(k).id();
-    }
-    return true;
-  }
-  bool result(ValueId value) {
-    const auto found = inner_.find(value);
-    if (found == inner_.end()) return false;
-    body_->result("r" + std::to_string(body_->results().size()), body_->value(found->second));
-    return true;
-  }
-  std::shared_ptr<const Block> body() const { return body_; }
-
- private:
-  const Block& from_;
-  std::shared_ptr<Block> body_ = std::make_shared<Block>("region");
-  std::map<ValueId, ValueId> inner_;  // by value of `from`
-};
 
 class NormGradPass {
  public:
@@ -135,10 +89,18 @@ class NormGradPass {
 
 }  // namespace
 
+bool is_norm_grad(const Block& body) {
+  const std::string text = signature_between_casts(body);
+  const char* const known[] = {kNormReluGrad,         kNormReluPoolGrad,
+                               kBiasNormReluGrad,     kBiasNormReluPoolGrad,
+                               kBiasNormReluBiasGrad, kBiasNormReluPoolBiasGrad};
+  return std::find(std::begin(known), std::end(known), text) != std::end(known);
+}
+
 std::optional<ConvNormGrad> conv_norm_grad_in(const Block& body) {
   const std::vector<ValueId>& arguments = body.arguments();
   if (arguments.size() < 3) return std::nullopt;
-  Extract convolution(body), norm(body);
+  RegionExtract convolution(body), norm(body);
   for (size_t k = 0; k < 2; ++k) convolution.argument(arguments[k]);
   bool has_convolution = false;
   for (int32_t i = 0; i < static_cast<int32_t>(body.size()); ++i) {

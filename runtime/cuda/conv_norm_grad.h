@@ -19,6 +19,9 @@
 
 namespace adjoint::cuda {
 
+// Whether a region is one of the gradients of runtime/patterns.h, casts aside.
+bool is_norm_grad(const Block& body);
+
 // The bodies of the two that such a region joins: of dy and the filter, the input's gradient; of
 // that and the other operands, a gradient of runtime/patterns.h.
 struct ConvNormGrad {

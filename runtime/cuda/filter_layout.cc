@@ -58,7 +58,7 @@ Pass filter_layout_pass(HasKernel has_kernel) {
     const bool turns_result = node.op == &kConv2dFilterGrad;
     if (!turns_result) operands[1] = turned_operand(operands[1]);
     const std::shared_ptr<const Block> body = turned_body(node, operands);
-    if (!takes_region(has_kernel, operands, body)) return {};
+    if (!takes_region(has_kernel, body)) return {};
     const Value result = region(site.block, operands, body);
     return {turns_result ? turn_back(result) : result};
   };

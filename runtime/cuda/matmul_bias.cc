@@ -45,7 +45,7 @@ class Merger {
     std::vector<Value> operands = rewriter.operands(product);
     operands.push_back(rewriter(sum->bias));
     const std::shared_ptr<const Block> body = make_body(product, add, operands);
-    if (!takes_region(has_kernel_, operands, body)) return false;
+    if (!takes_region(has_kernel_, body)) return false;
     std::vector<ValueId> ids;
     for (const Value& operand : operands) ids.push_back(operand.id());
     rewriter.replace({index, 0}, rewriter.to().add_with_origin(

@@ -82,9 +82,7 @@ void RegionBuilder::results(std::vector<ValueId> outputs) {
 }
 
 bool RegionBuilder::is_taken(const HasKernel& has_kernel) const {
-  std::vector<Value> operands;
-  for (ValueId argument : body_->arguments()) operands.push_back(body_->value(argument));
-  return takes_region(has_kernel, operands, body_);
+  return takes_region(has_kernel, body_);
 }
 
 void RegionBuilder::finish(Rewriter& rewriter) {

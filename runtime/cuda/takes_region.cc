@@ -6,19 +6,26 @@
 #include "ops/region.h"
 
 namespace adjoint::cuda {
+namespace {
 
-bool takes_region(const HasKernel& has_kernel, std::span<const Value> operands,
-                  const std::shared_ptr<const Block>& body) {
-  Block scratch("scratch");
-  std::vector<Value> arguments;
-  for (const Value& operand : operands) {
-    arguments.push_back(scratch.argument("a" + std::to_string(arguments.size()), operand.type()));
+const Node& region_in(Block& block, const std::shared_ptr<const Block>& body) {
+  std::vector<Value> operands;
+  for (ValueId id : body->arguments()) {
+    operands.push_back(block.argument("a" + std::to_string(operands.size()), body->type(id)));
   }
-  const Node& node = region(scratch, arguments, body).node();
-  KernelRequest request{node, {}, {}};
-  for (const Value& operand : operands) request.inputs.push_back(concrete(operand.type()));
-  for (const Type& type : node.types) request.outputs.push_back(concrete(type));
-  return has_kernel(request);
+  return region(block, operands, body).node();
+}
+
+}  // namespace
+
+LoneRegion::LoneRegion(const std::shared_ptr<const Block>& body)
+    : request{region_in(block_, body), {}, {}} {
+  for (ValueId id : body->arguments()) request.inputs.push_back(concrete(body->type(id)));
+  for (const Type& type : request.node.types) request.outputs.push_back(concrete(type));
+}
+
+bool takes_region(const HasKernel& has_kernel, const std::shared_ptr<const Block>& body) {
+  return has_kernel(LoneRegion(body).request);
 }
 
 }  // namespace adjoint::cuda

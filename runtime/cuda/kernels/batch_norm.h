@@ -208,17 +208,29 @@ struct WindowGrad {
   }
 };
 
+// dx of a window's pixels, in their place.
+template <bool kRelu, int kSide, int kVec, typename X, typename Y, typename P>
+__device__ inline KnownWindow<X, kVec, kSide> window_grad(const NormWindows& w,
+                                                          const NormChannels<P, kVec>& k,
+                                                          WindowGrad<P, kVec> grad, const X* x,
+                                                          const Y* dy, int64_t channels) {
+  const auto given = load_pack<kVec>(dy);
+  KnownWindow<X, kVec, kSide> pixels(w, x, channels);
+  grad.template give<kRelu>(k, pixels.winners(k), given);
+  for (int t = 0; t < kSide * kSide; ++t) pixels.packs[t] = grad.at(k, t, pixels.packs[t]);
+  return pixels;
+}
+
 // The windows cover the images, and their side is known.
 template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
 __device__ inline void write_window(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
-                                    const NormChannels<P, kVec>& k, WindowGrad<P, kVec> grad,
+                                    const NormChannels<P, kVec>& k, const WindowGrad<P, kVec>& grad,
                                     int64_t channels, int64_t channel, int64_t window) {
   const int64_t first = first_pixel(w, window) * channels + channel;
-  const auto dy = load_pack<kVec>(a.dy + window * channels + channel);
-  const KnownWindow<X, kVec, kSide> pixels(w, a.x + first, channels);
-  grad.template give<kRelu>(k, pixels.winners(k), dy);
+  const auto dx = window_grad<kRelu, kSide>(w, k, grad, a.x + first,
+                                            a.dy + window * channels + channel, channels);
   for (int t = 0; t < kSide * kSide; ++t) {
-    store_pack(a.dx + first + pixels.offset(w, channels, t), grad.at(k, t, pixels.packs[t]));
+    store_pack(a.dx + first + dx.offset(w, channels, t), dx.packs[t]);
   }
 }
 
@@ -330,6 +342,11 @@ class BatchNorm {
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
   // perhaps dbias (where windows cover x).
   void backward(const KernelCall& call) const {
+    backward_sums(call);
+    backward_write(call);
+  }
+  // Its first half: all but dx, and NormGradArguments::store is called for each channel.
+  void backward_sums(const KernelCall& call) const {
     if (channels_ == 0) return;
     const auto arguments = grad_arguments(call);
     const Columns sums = reducing(windows_.windows, windows_.taps());
@@ -344,9 +361,8 @@ class BatchNorm {
              sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,
              partials<NormSums>(call), call.tickets, arguments);
     });
-    backward_write(call);
   }
-  // Its second half: dx, where NormGradArguments::store has been called for each channel.
+  // Its second half: dx.
   void backward_write(const KernelCall& call) const {
     if (windows_.cells == 0 || channels_ == 0) return;
     const auto arguments = grad_arguments(call);

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "graph/error.h"
-#include "ops/region.h"
 #include "runtime/cuda/conv_norm_grad.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_cudnn.h"
@@ -19,41 +18,29 @@
 #include "runtime/cuda/kernels/conv_geometry.h"
 #include "runtime/cuda/kernels/conv_kernels.h"
 #include "runtime/cuda/kernels/norm_relu.h"
+#include "runtime/cuda/takes_region.h"
 
 namespace adjoint::cuda {
 namespace {
 
 bool is_ours(const KernelDef& plain) { return plain.name.starts_with("adjoint."); }
 
-// The two that a region joins, as requests of their own.
+// The two that a region joins, each by itself.
 class Parts {
  public:
   Parts(const ConvNormGrad& bodies, const KernelRequest& region)
-      : convolution{node(bodies.convolution),
-                    {region.inputs.begin(), region.inputs.begin() + 2},
-                    {concrete(bodies.norm->type(bodies.norm->arguments()[0]))}},
-        norm{node(bodies.norm), convolution.outputs, region.outputs} {
-    norm.inputs.insert(norm.inputs.end(), region.inputs.begin() + 2, region.inputs.end());
+      : convolution_(bodies.convolution), norm_(bodies.norm) {
     convolution.variant = region.variant;
     if (region.variant.ends_with(kApart)) convolution.variant.remove_suffix(kApart.size());
   }
   explicit Parts(const KernelRequest& region)
       : Parts(*conv_norm_grad_in(region.region()), region) {}
-  Parts(const Parts&) = delete;
-  Parts& operator=(const Parts&) = delete;
 
  private:
-  const Node& node(const std::shared_ptr<const Block>& body) {
-    std::vector<Value> operands;
-    for (ValueId id : body->arguments()) {
-      operands.push_back(block_.argument("a" + std::to_string(block_.size()), body->type(id)));
-    }
-    return region(block_, operands, body).node();
-  }
-  Block block_{"parts"};
+  LoneRegion convolution_, norm_;
 
  public:
-  KernelRequest convolution, norm;
+  KernelRequest &convolution = convolution_.request, &norm = norm_.request;
 };
 
 NormWindows windows_of(const KernelRequest& norm) {
@@ -110,16 +97,20 @@ struct Apart {
 };
 
 template <size_t kPlain>
-PreparedKernel prepare_apart(const Parts& parts, Context& context) {
+NormGradSums prepare_apart(const Parts& parts, Context& context) {
   const Places places = Apart<kPlain>(parts, context).places;
   return [places, convolution = Apart<kPlain>::plain().prepare(parts.convolution, context),
-          norm = prepare_norm_relu_grad(parts.norm, context)](const KernelCall& call) {
+          sums = prepare_norm_relu_grad_sums(parts.norm, context)](const KernelCall& call,
+                                                                   const PreparedKernel& write) {
     void* const gradient = places.gradient_in(call);
     KernelCall first = call;
     first.inputs = call.inputs.first(2);
     first.outputs = std::span(&gradient, 1);
     convolution(first);
-    places.with_norm(call, norm);
+    places.with_norm(call, [&](const KernelCall& norm) {
+      sums(norm);
+      write(norm);
+    });
   };
 }
 
@@ -128,12 +119,12 @@ Places epilogue_places(const Parts& parts, const InputGradTile& tile) {
   return {parts, 0, conv_gemm_input_grad_sums_workspace(g, tile.rows)};
 }
 
-PreparedKernel prepare_epilogue(const Parts& parts, Context& context) {
+NormGradSums prepare_epilogue(const Parts& parts, Context& context) {
   const InputGradTile tile = input_grad_tile(parts.convolution, context);
   return [tile, g = geometry_of(convolution_in(parts.convolution)),
           places = epilogue_places(parts, tile), windows = windows_of(parts.norm),
-          epsilon = NormFacts(parts.norm.region()).epsilon,
-          write = prepare_norm_relu_grad_write(parts.norm, context)](const KernelCall& call) {
+          epsilon = NormFacts(parts.norm.region()).epsilon](const KernelCall& call,
+                                                            const PreparedKernel& write) {
     places.with_norm(call, [&](const KernelCall& norm) {
       conv_gemm_input_grad_sums(g, tile.math, tile.rows,
                                 {.filter = call.inputs[1],
@@ -190,10 +181,17 @@ KernelFacts describe(const KernelRequest& request, Context& context) {
 }
 
 template <size_t kPlain>
-PreparedKernel prepare(const KernelRequest& request, Context& context) {
+NormGradSums prepare_sums(const KernelRequest& request, Context& context) {
   const Parts parts(request);
   return is_apart<kPlain>(parts, request) ? prepare_apart<kPlain>(parts, context)
                                           : prepare_epilogue(parts, context);
+}
+
+template <size_t kPlain>
+PreparedKernel prepare(const KernelRequest& request, Context& context) {
+  return [sums = prepare_sums<kPlain>(request, context),
+          write = prepare_norm_relu_grad_write(Parts(request).norm, context)](
+             const KernelCall& call) { sums(call, write); };
 }
 
 template <size_t kPlain>
@@ -223,9 +221,14 @@ constexpr KernelDef kernel(std::string_view name) {
 constexpr std::string_view kGemm = "adjoint.conv2d_input_grad_gemm_norm";
 constexpr KernelDef kKernels[] = {kernel<0>(kGemm), kernel<1>("cudnn.conv2d_input_grad_norm"),
                                   kernel<2>(kGemm)};
+constexpr NormGradKernel kHalves[] = {{&kKernels[0], prepare_sums<0>},
+                                      {&kKernels[1], prepare_sums<1>},
+                                      {&kKernels[2], prepare_sums<2>}};
 
 }  // namespace
 
 std::span<const KernelDef> conv_norm_grad_kernels() { return kKernels; }
+
+std::span<const NormGradKernel, 3> conv_norm_grad_halves() { return kHalves; }
 
 }  // namespace adjoint::cuda

@@ -4,34 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <memory>
 
-#include "ops/elementwise.h"
-#include "ops/norm.h"
-#include "ops/pool.h"
-#include "ops/shape.h"
 #include "runtime/cuda/kernels/conv_tester.h"
+#include "runtime/cuda/kernels/norm_grad_tester.h"
 
 namespace adjoint::cuda {
 namespace {
-
-using ValueList = std::vector<Value>;
 
 // The convolution's x is what the pool leaves of batch norm's.
 struct NormCase {
   Case convolution;
   PoolAttributes pool = {};  // no window: none
 };
-
-const PoolAttributes kTwo = {.window = {2, 2}, .stride = {2, 2}};
-
-struct Stored {
-  DType x, y;  // of batch norm; dy and the filter as y
-  DType vectors = DType::f32;
-};
-
-Value as(Value x, DType dtype) { return x.dtype() == dtype ? x : cast(x, dtype); }
 
 Dims normalised(const NormCase& c) {
   Dims x = c.convolution.x;
@@ -52,38 +36,23 @@ struct Graph {
     const Type y = conv2d(shapes.argument("x", g), shapes.argument("f", {stored.y, Shape::of(f)}),
                           c.convolution.attributes)
                        .type();
-    std::vector<Type> others = {{stored.x, Shape::of(normalised(c))}};
-    others.insert(others.end(), has_bias ? 5 : 4, {stored.vectors, {x[3]}});
+    const NormOptions options = {stored, c.pool, has_bias, bias_sum};
+    const std::vector<Type> others = norm_operands(normalised(c), options);
     const auto input_grad = [&](const ValueList& a) {
       return conv2d_input_grad(a[0], transpose(a[1], {1, 2, 3, 0}), g.shape,
                                c.convolution.attributes);
     };
-    const auto norm_grad = [&](const Value& g, ValueList a) {
-      const DType wide = stored.vectors;
-      a.insert(a.begin(), as(g, wide));
-      a[1] = as(a[1], wide);
-      if (has_bias) a[1] = a[1] + a[6];
-      const Value r = relu(batch_norm_inference(a[1], a[2], a[3], a[4], a[5], 1e-3));
-      const Value dr = c.pool.window.empty() ? a[0] : max_pool_grad(a[0], r, c.pool);
-      const NormGradients d = batch_norm_grad(relu_grad(dr, r), a[1], a[2], a[4], a[5], 1e-3);
-      ValueList results = {as(d.x, stored.x), d.scale, d.offset};
-      if (bias_sum) results.push_back(sum_to(d.x, {x[3]}));
-      return results;
-    };
-    convolution = make({y, filter}, [&](const ValueList& a) { return ValueList{input_grad(a)}; });
+    convolution = make_region(block, {y, filter},
+                              [&](const ValueList& a) { return ValueList{input_grad(a)}; });
     std::vector<Type> types = {g};
     types.insert(types.end(), others.begin(), others.end());
-    norm = make(types, [&](ValueList a) {
-      const Value g = a[0];
-      a.erase(a.begin());
-      return norm_grad(g, std::move(a));
+    norm = make_region(block, types, [&](const ValueList& a) {
+      return norm_grad(a[0], {a.begin() + 1, a.end()}, options);
     });
     types[0] = y;
     types.insert(types.begin() + 1, filter);
-    joined = make(types, [&](ValueList a) {
-      const Value g = input_grad(a);
-      a.erase(a.begin(), a.begin() + 2);
-      return norm_grad(g, std::move(a));
+    joined = make_region(block, types, [&](const ValueList& a) {
+      return norm_grad(input_grad(a), {a.begin() + 2, a.end()}, options);
     });
   }
 
@@ -96,20 +65,6 @@ struct Graph {
     }
     for (double& variance : result[6]) variance = 0.5 + std::abs(variance);
     return result;
-  }
-
- private:
-  Value make(const std::vector<Type>& types, const std::function<ValueList(ValueList)>& build) {
-    auto body = std::make_shared<Block>("region");
-    ValueList outer, inner;
-    for (const Type& type : types) {
-      outer.push_back(block.argument("a" + std::to_string(block.size()), type));
-      inner.push_back(body->argument("a" + std::to_string(inner.size()), type));
-    }
-    for (const Value& result : build(inner)) {
-      body->result("r" + std::to_string(body->results().size()), result);
-    }
-    return region(block, outer, body);
   }
 };
 

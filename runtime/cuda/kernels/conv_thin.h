@@ -3,6 +3,8 @@
 // 32 bits and added in float.
 #pragma once
 
+#include <functional>
+
 #include "runtime/cuda/kernel.h"
 
 namespace adjoint::cuda {
@@ -18,5 +20,12 @@ size_t thin_conv_moments_workspace(const KernelRequest& convolution);
 PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution);
 KernelFacts describe_thin_conv_filter_grad(const KernelRequest& request, Context&);
 PreparedKernel prepare_thin_conv_filter_grad(const KernelRequest& request, Context&);
+// The same with a dy that is nowhere: it is dx of batch norm's gradient (norm_relu.h), whose sums
+// are stored. Stored in f32 or bf16 as batch norm's dy and x are; windows of 2 x 2, or pixels,
+// which cover the images. It gets the call of the filter's gradient, which has x, and batch norm's.
+bool fits_thin_norm_filter_grad(const KernelRequest& norm);
+using ThinNormFilterGrad = std::function<void(const KernelCall&, const KernelCall& norm)>;
+ThinNormFilterGrad prepare_thin_norm_filter_grad(const KernelRequest& filter_grad,
+                                                 const KernelRequest& norm);
 
 }  // namespace adjoint::cuda

@@ -113,6 +113,16 @@ PreparedKernel prepare_inference(const KernelRequest& request, Context&) {
       });
 }
 
+// Makes body(norm, call) the kernel.
+template <typename Body>
+PreparedKernel prepare_grad(const KernelRequest& request, Body body) {
+  return visit_storage(grad_storage(request),
+                       [&]<typename X, typename Y, typename P>() -> PreparedKernel {
+                         return [norm = norm_of<X, Y, P>(request, 1),
+                                 body](const KernelCall& call) { body(norm, call); };
+                       });
+}
+
 }  // namespace
 
 bool supports_norm_relu_grad(const KernelRequest& request) {
@@ -138,20 +148,16 @@ KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&) {
 }
 
 PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&) {
-  return visit_storage(
-      grad_storage(request), [&]<typename X, typename Y, typename P>() -> PreparedKernel {
-        return
-            [norm = norm_of<X, Y, P>(request, 1)](const KernelCall& call) { norm.backward(call); };
-      });
+  return prepare_grad(request,
+                      [](const auto& norm, const KernelCall& call) { norm.backward(call); });
 }
-
+PreparedKernel prepare_norm_relu_grad_sums(const KernelRequest& request, Context&) {
+  return prepare_grad(request,
+                      [](const auto& norm, const KernelCall& call) { norm.backward_sums(call); });
+}
 PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Context&) {
-  return visit_storage(grad_storage(request),
-                       [&]<typename X, typename Y, typename P>() -> PreparedKernel {
-                         return [norm = norm_of<X, Y, P>(request, 1)](const KernelCall& call) {
-                           norm.backward_write(call);
-                         };
-                       });
+  return prepare_grad(request,
+                      [](const auto& norm, const KernelCall& call) { norm.backward_write(call); });
 }
 
 namespace {
@@ -177,5 +183,15 @@ constexpr KernelDef kKernels[] = {
 }  // namespace
 
 std::span<const KernelDef> norm_relu_kernels() { return kKernels; }
+
+NormGradKernel norm_relu_grad_kernel() {
+  return {&kKernels[2], [](const KernelRequest& request, Context& context) -> NormGradSums {
+            return [sums = prepare_norm_relu_grad_sums(request, context)](
+                       const KernelCall& call, const PreparedKernel& write) {
+              sums(call);
+              write(call);
+            };
+          }};
+}
 
 }  // namespace adjoint::cuda

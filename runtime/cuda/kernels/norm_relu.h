@@ -2,6 +2,9 @@
 // of runtime/patterns.h, for kernels that compute its dy themselves.
 #pragma once
 
+#include <functional>
+#include <span>
+
 #include "ops/norm.h"
 #include "ops/pool.h"
 #include "runtime/cuda/kernel.h"
@@ -27,7 +30,19 @@ struct NormFacts {
 bool supports_norm_relu_grad(const KernelRequest& request);
 KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&);
 PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&);
-// Its second half: dx, where the sums of each channel are stored (NormGradArguments).
+// Its halves: all but dx, which stores the sums of each channel (NormGradArguments), and dx.
+PreparedKernel prepare_norm_relu_grad_sums(const KernelRequest& request, Context&);
 PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Context&);
+
+// The first half of a kernel that computes this gradient, perhaps with more before it: hands batch
+// norm's own call to `write`, which has dx to do.
+using NormGradSums = std::function<void(const KernelCall&, const PreparedKernel& write)>;
+struct NormGradKernel {
+  const KernelDef* whole;
+  NormGradSums (*prepare_sums)(const KernelRequest&, Context&);
+};
+NormGradKernel norm_relu_grad_kernel();
+// In the order in which they compete (conv_norm_grad_kernels.cc).
+std::span<const NormGradKernel, 3> conv_norm_grad_halves();
 
 }  // namespace adjoint::cuda
