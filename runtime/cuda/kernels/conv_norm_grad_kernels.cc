@@ -5,7 +5,6 @@
 // epilogue: after these only batch norm's dx is left to be written.
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -5,6 +5,7 @@
 // up, or written to the workspace and read from there.
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
