@@ -118,7 +118,7 @@ TEST_F(GpuTrainer, OverlappingLaunchesGiveTheSameBits) {
     expect_same_state(overlapped.trainer.state(), plain.trainer.state());
   }
 #ifdef ADJOINT_FAKE_CUDA
-  EXPECT_GT(fake_cuda::overlap_count(), 100);
+  EXPECT_GT(fake_cuda::overlap_count(), 4 * 16);  // several in each step
 #endif
 }
 

@@ -342,20 +342,22 @@ class BatchNorm {
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
   // perhaps dbias (where windows cover x).
   void backward(const KernelCall& call) const {
-    backward_sums(call);
-    backward_write(call);
+    const Columns columns = reducing(windows_.windows, windows_.taps());
+    if (!in_one(columns) || channels_ == 0) {
+      backward_sums(call);
+      return backward_write(call);
+    }
+    visit_pack<C>(channels_, [&]<int kVec>() {
+      launch("norm_grad_in_one", norm_grad_in_one<kVec, kRelu, X, Y, P>,
+             columns.template reducing_shape<NormSums>(), call.stream, columns, windows_,
+             grad_arguments(call));
+    });
   }
   // Its first half: all but dx, and NormGradArguments::store is called for each channel.
   void backward_sums(const KernelCall& call) const {
     if (channels_ == 0) return;
     const auto arguments = grad_arguments(call);
     const Columns sums = reducing(windows_.windows, windows_.taps());
-    if (in_one(sums)) {
-      return visit_pack<C>(channels_, [&]<int kVec>() {
-        launch("norm_grad_in_one", norm_grad_in_one<kVec, kRelu, X, Y, P>,
-               sums.template reducing_shape<NormSums>(), call.stream, sums, windows_, arguments);
-      });
-    }
     visit_windows([&]<int kVec, int kSide>() {
       launch("norm_grad_sums", norm_grad_sums<kVec, kRelu, kSide, X, Y, P>,
              sums.template reducing_shape<NormSums>(), call.stream, sums, windows_,

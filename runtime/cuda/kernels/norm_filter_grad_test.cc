@@ -162,12 +162,12 @@ TEST_F(NormFilterGradKernels, WithoutABiasOrItsGradient) {
 TEST_F(NormFilterGradKernels, WithTheConvolutionBehind) {
   const Graph graph(behind_case(8), {.stored = kFloats}, true);
   const auto inputs = graph.inputs();
-  // Ours with the sums in the epilogue and apart, for both kinds of rows; cuDNN's.
+  // Ours with the sums in the epilogue and apart, for each kind of rows; cuDNN's.
   EXPECT_EQ(check(graph, inputs).size(), 2 * (4 + 1));
-  EXPECT_EQ(check(graph, inputs, {.tf32 = true}).size(), 2 * (4 + 1 + 4));
+  EXPECT_EQ(check(graph, inputs, {.tf32 = true}).size(), 2 * (6 + 1 + 4));
   const Graph narrow(behind_case(8), {.stored = kBf16s, .has_bias = false, .bias_sum = false},
                      true);
-  EXPECT_EQ(check(narrow, narrow.inputs()).size(), 2 * (4 + 1));
+  EXPECT_EQ(check(narrow, narrow.inputs()).size(), 2 * (6 + 1));
 }
 
 TEST_F(NormFilterGradKernels, NothingComesThroughAChannelThatReluKills) {
