@@ -1,7 +1,6 @@
 #include "runtime/cuda/conv_norm_grad.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,29 +27,16 @@ bool is_input_grad(const Node& node) {
 class NormGradPass {
  public:
   NormGradPass(const Function& function, const HasKernel& has_kernel)
-      : function_(function), has_kernel_(has_kernel), uses_(function) {}
+      : function_(function), has_kernel_(has_kernel), uses_(function), joins_(function) {}
 
   std::optional<Rewritten> run() {
-    for (int32_t i = 0; i < size(); ++i) {
+    for (int32_t i = 0; i < static_cast<int32_t>(function_.size()); ++i) {
       if (can_join(i)) join(i);
     }
-    if (joined_.empty()) return std::nullopt;
-    Rewritten result{std::make_unique<Function>(function_.module(), function_.name()), {}};
-    Rewriter rewriter(function_, *result.function);
-    for (int32_t i = 0; i < size(); ++i) {
-      if (const auto region = joined_.find(i); region != joined_.end()) {
-        region->second->finish(rewriter);
-      } else if (!drawn_in_[i]) {
-        rewriter.keep(i);
-      }
-    }
-    result.values = rewriter.finish();
-    return result;
+    return joins_.rewritten();
   }
 
  private:
-  int32_t size() const { return static_cast<int32_t>(function_.size()); }
-
   // Whether this is a normalisation's gradient, and all that it has of the convolution behind is
   // what nothing else uses.
   bool can_join(int32_t norm) const {
@@ -76,15 +62,14 @@ class NormGradPass {
     for (int k = 0; k < static_cast<int>(node.types.size()); ++k) results.push_back({norm, k});
     region->results(std::move(results));
     if (!region->is_taken(has_kernel_)) return;
-    joined_.emplace(norm, std::move(region));
-    drawn_in_[convolution] = true;
+    joins_.add(norm, std::move(region));
+    joins_.drop(convolution);
   }
 
   const Function& function_;
   const HasKernel& has_kernel_;
   const Uses uses_;
-  std::map<int32_t, std::unique_ptr<RegionBuilder>> joined_;  // by the normalisation's gradient
-  std::vector<bool> drawn_in_ = std::vector<bool>(function_.size());  // convolutions
+  RegionJoins joins_;
 };
 
 }  // namespace

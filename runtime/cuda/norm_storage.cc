@@ -1,10 +1,8 @@
 #include "runtime/cuda/norm_storage.h"
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +30,7 @@ bool has_bias(const std::string& text) { return text.starts_with("add("); }
 class StoragePass {
  public:
   StoragePass(const Function& function, const HasKernel& has_kernel)
-      : function_(function), has_kernel_(has_kernel), users_(function.size()) {
+      : function_(function), has_kernel_(has_kernel), users_(function.size()), joins_(function) {
     for (int32_t i = 0; i < size(); ++i) {
       for (ValueId operand : function.node(i).operands)
         users_[operand.node].push_back({operand, i});
@@ -47,18 +45,10 @@ class StoragePass {
     for (int32_t i = 0; i < size(); ++i) {
       if (function_.node(i).op == &kRegion) grow(i);
     }
-    if (grown_.empty()) return std::nullopt;
-    Rewritten result{std::make_unique<Function>(function_.module(), function_.name()), {}};
-    Rewriter rewriter(function_, *result.function);
     for (int32_t i = 0; i < size(); ++i) {
-      if (const auto region = grown_.find(i); region != grown_.end()) {
-        region->second->finish(rewriter);
-      } else if (!drawn_in_.contains(i) && !is_left_over(i)) {
-        rewriter.keep(i);
-      }
+      if (is_left_over(i)) joins_.drop(i);
     }
-    result.values = rewriter.finish();
-    return result;
+    return joins_.rewritten();
   }
 
  private:
@@ -126,9 +116,9 @@ class StoragePass {
     if (sum >= 0) results.push_back({sum, 0});
     region->results(std::move(results));
     if (!region->is_taken(has_kernel_)) return false;
-    grown_.emplace(index, std::move(region));
+    joins_.add(index, std::move(region));
     for (int32_t user : {sum, narrowed}) {
-      if (user >= 0) drawn_in_.insert(user);
+      if (user >= 0) joins_.drop(user);
     }
     return true;
   }
@@ -162,16 +152,15 @@ class StoragePass {
   bool is_left_over(int32_t index) const {
     if (!widens({index, 0}) || users_[index].empty()) return false;
     return std::all_of(users_[index].begin(), users_[index].end(), [&](const Use& use) {
-      const auto region = grown_.find(use.user);
-      return region != grown_.end() && !region->second->reads({index, 0});
+      const RegionBuilder* region = joins_.at(use.user);
+      return region != nullptr && !region->reads({index, 0});
     });
   }
 
   const Function& function_;
   const HasKernel& has_kernel_;
-  std::vector<std::vector<Use>> users_;                      // by node
-  std::map<int32_t, std::unique_ptr<RegionBuilder>> grown_;  // by the node in whose place it is
-  std::set<int32_t> drawn_in_;  // sums and casts of results that regions have now
+  std::vector<std::vector<Use>> users_;  // by node
+  RegionJoins joins_;
 };
 
 }  // namespace

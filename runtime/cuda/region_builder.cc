@@ -102,4 +102,24 @@ void RegionBuilder::finish(Rewriter& rewriter, const std::function<bool(ValueId)
   finish(rewriter);
 }
 
+const RegionBuilder* RegionJoins::at(int32_t place) const {
+  const auto found = regions_.find(place);
+  return found == regions_.end() ? nullptr : found->second.get();
+}
+
+std::optional<Rewritten> RegionJoins::rewritten() {
+  if (regions_.empty()) return std::nullopt;
+  Rewritten result{std::make_unique<Function>(function_.module(), function_.name()), {}};
+  Rewriter rewriter(function_, *result.function);
+  for (int32_t i = 0; i < static_cast<int32_t>(function_.size()); ++i) {
+    if (const auto region = regions_.find(i); region != regions_.end()) {
+      region->second->finish(rewriter);
+    } else if (!is_dropped_[i]) {
+      rewriter.keep(i);
+    }
+  }
+  result.values = rewriter.finish();
+  return result;
+}
+
 }  // namespace adjoint::cuda

@@ -1,15 +1,22 @@
-// Builds one region out of several nodes of a function, regions among them.
+// Builds one region out of several nodes of a function, regions among them, and functions with such
+// regions.
 //
 //   RegionBuilder region(function);
 //   region.add(sum);
 //   region.add(update);                  // reads what sum computes inside the region
 //   region.finish(rewriter, is_needed);  // the new function has the region, in place of both
+//
+//   RegionJoins joins(function);
+//   joins.add(sum, std::move(region));  // where the sum is
+//   joins.drop(update);
+//   return joins.rewritten();
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "graph/pass.h"
@@ -47,6 +54,28 @@ class RegionBuilder {
   std::vector<ValueId> outputs_;      // likewise, of the added nodes
   std::vector<ValueId> results_;      // likewise
   std::vector<Origin> origins_;
+};
+
+// A function's nodes, some of which are in regions now.
+class RegionJoins {
+ public:
+  explicit RegionJoins(const Function& function)
+      : function_(function), is_dropped_(function.size()) {}
+  // The region, whose results are set, takes the node's place.
+  void add(int32_t place, std::unique_ptr<RegionBuilder> region) {
+    regions_[place] = std::move(region);
+  }
+  // What the node computed is in a region.
+  void drop(int32_t index) { is_dropped_[index] = true; }
+  // In the node's place; null, if there is none.
+  const RegionBuilder* at(int32_t place) const;
+  // The function with the regions; nothing, if there are none.
+  std::optional<Rewritten> rewritten();
+
+ private:
+  const Function& function_;
+  std::map<int32_t, std::unique_ptr<RegionBuilder>> regions_;
+  std::vector<bool> is_dropped_;
 };
 
 }  // namespace adjoint::cuda
