@@ -27,13 +27,26 @@ std::optional<DType> accumulator(const Node& node) {
   return {};
 }
 
-bool becomes_bf16(const Node& node) {
-  return accumulator(node) == DType::f32 && node.types[0].dtype == DType::f32;
+// Whether a side of a product is known to be shorter than a tile of tensor cores, such as the
+// classes of a last layer: the casts would take longer than they save.
+bool has_short_side(const Node& node, const Type& first_operand) {
+  if (node.op != &kMatmul) return false;
+  constexpr int64_t kShortest = 16;
+  const auto is_short = [](const Shape& shape) {
+    return std::any_of(shape.end() - 2, shape.end(),
+                       [](const Dim& dim) { return dim.is_constant() && dim.value() < kShortest; });
+  };
+  return is_short(first_operand.shape) || is_short(node.types[0].shape);
+}
+
+bool becomes_bf16(const Node& node, const Type& first_operand) {
+  return accumulator(node) == DType::f32 && node.types[0].dtype == DType::f32 &&
+         !has_short_side(node, first_operand);
 }
 
 std::vector<Value> in_bf16(const RewriteSite& site) {
   const Node& node = site.node;
-  if (!becomes_bf16(node)) return {};
+  if (!accumulator(node) || !becomes_bf16(node, site.operands[0].type())) return {};
   std::vector<ValueId> operands;
   for (Value operand : site.operands) operands.push_back(cast(operand, DType::bf16).id());
   const Value product =
@@ -77,8 +90,9 @@ std::optional<Precision> precision_of(std::string_view name) {
 
 Pass bf16_products_pass() {
   return {"bf16_products", [](const Function& function) {
-            return rewrite(function, in_bf16,
-                           [](const Function&, const Node& node) { return becomes_bf16(node); });
+            return rewrite(function, in_bf16, [](const Function& from, const Node& node) {
+              return accumulator(node) && becomes_bf16(node, from.type(node.operands[0]));
+            });
           }};
 }
 

@@ -23,10 +23,10 @@ std::string applied(const std::string& text, Precision precision,
 }
 
 constexpr const char* kLayer =
-    R"(function f(x: f32[batch,784], w: f32[784,10], t: f32[batch,10]) {
-  %0 = matmul(x, w) : f32[batch,10]
-  %1 = sub(%0, t)  : f32[batch,10]
-  %2 = matmul(x, %1) {ta=true} : f32[784,10]
+    R"(function f(x: f32[batch,784], w: f32[784,16], t: f32[batch,16]) {
+  %0 = matmul(x, w) : f32[batch,16]
+  %1 = sub(%0, t)  : f32[batch,16]
+  %2 = matmul(x, %1) {ta=true} : f32[784,16]
   %3 = matmul(%1, w) {tb=true} : f32[batch,784]
   return slope=%2, back=%3
 }
@@ -34,15 +34,15 @@ constexpr const char* kLayer =
 
 TEST(Precision, Bf16CastsEachOperandOnce) {
   EXPECT_EQ(applied(kLayer, Precision::bf16),
-            R"(function f(x: f32[batch,784], w: f32[784,10], t: f32[batch,10]) {
+            R"(function f(x: f32[batch,784], w: f32[784,16], t: f32[batch,16]) {
   %0 = cast(x) {dtype=bf16} : bf16[batch,784]
-  %1 = cast(w) {dtype=bf16} : bf16[784,10]
-  %2 = matmul(%0, %1) : bf16[batch,10]
-  %3 = cast(%2) : f32[batch,10]
-  %4 = sub(%3, t) : f32[batch,10]
-  %5 = cast(%4) {dtype=bf16} : bf16[batch,10]
-  %6 = matmul(%0, %5) {ta=true} : bf16[784,10]
-  %7 = cast(%6) : f32[784,10]
+  %1 = cast(w) {dtype=bf16} : bf16[784,16]
+  %2 = matmul(%0, %1) : bf16[batch,16]
+  %3 = cast(%2) : f32[batch,16]
+  %4 = sub(%3, t) : f32[batch,16]
+  %5 = cast(%4) {dtype=bf16} : bf16[batch,16]
+  %6 = matmul(%0, %5) {ta=true} : bf16[784,16]
+  %7 = cast(%6) : f32[784,16]
   %8 = matmul(%5, %1) {tb=true} : bf16[batch,784]
   %9 = cast(%8) : f32[batch,784]
   return slope=%7, back=%9
@@ -74,6 +74,19 @@ TEST(Precision, ConvolutionsAndTheirGradients) {
 )");
 }
 
+// Of m, k or n; a symbol may be anything.
+TEST(Precision, ProductsWithAShortSideStay) {
+  const std::string text = R"(function f(x: f32[b,32], w: f32[32,15], y: f32[15,32], z: f32[16,32]) {
+  %0 = matmul(x, w) : f32[b,15]
+  %1 = matmul(%0, y) : f32[b,32]
+  %2 = matmul(%0, x) {ta=true} : f32[15,32]
+  %3 = matmul(w, y) {ta=true, tb=true} : f32[15,15]
+  return n=%0, k=%1, m=%2, both=%3, z=z
+}
+)";
+  EXPECT_EQ(applied(text, Precision::bf16), text);
+}
+
 TEST(Precision, OtherTypesAndAccumulatorsStay) {
   const std::string text = R"(function f(a: f64[2,3], b: f64[3,2], c: f32[2,3], d: f32[3,2]) {
   %0 = matmul(a, b) : f64[2,2]
@@ -86,25 +99,25 @@ TEST(Precision, OtherTypesAndAccumulatorsStay) {
 }
 
 TEST(Precision, ReshapesAreOfBf16BesideProducts) {
-  EXPECT_EQ(applied(R"(function f(x: f32[b,2,3], w: f32[6,4]) {
-  %0 = iota() {shape=[4], dtype=f32} : f32[4]
-  %1 = exp(x) : f32[b,2,3]
-  %2 = reshape(%1) {shape=[b,6]} : f32[b,6]
-  %3 = matmul(%2, w) : f32[b,4]
-  %4 = add(%3, %0) : f32[b,4]
+  EXPECT_EQ(applied(R"(function f(x: f32[b,2,8], w: f32[16,16]) {
+  %0 = iota() {shape=[16], dtype=f32} : f32[16]
+  %1 = exp(x) : f32[b,2,8]
+  %2 = reshape(%1) {shape=[b,16]} : f32[b,16]
+  %3 = matmul(%2, w) : f32[b,16]
+  %4 = add(%3, %0) : f32[b,16]
   return y=%4
 }
 )",
                     Precision::bf16),
-            R"(function f(x: f32[b,2,3], w: f32[6,4]) {
-  %0 = iota() {shape=[4], dtype=f32} : f32[4]
-  %1 = exp(x) : f32[b,2,3]
-  %2 = cast(%1) {dtype=bf16} : bf16[b,2,3]
-  %3 = reshape(%2) {shape=[b,6]} : bf16[b,6]
-  %4 = cast(w) {dtype=bf16} : bf16[6,4]
-  %5 = matmul(%3, %4) : bf16[b,4]
-  %6 = cast(%5) : f32[b,4]
-  %7 = add(%6, %0) : f32[b,4]
+            R"(function f(x: f32[b,2,8], w: f32[16,16]) {
+  %0 = iota() {shape=[16], dtype=f32} : f32[16]
+  %1 = exp(x) : f32[b,2,8]
+  %2 = cast(%1) {dtype=bf16} : bf16[b,2,8]
+  %3 = reshape(%2) {shape=[b,16]} : bf16[b,16]
+  %4 = cast(w) {dtype=bf16} : bf16[16,16]
+  %5 = matmul(%3, %4) : bf16[b,16]
+  %6 = cast(%5) : f32[b,16]
+  %7 = add(%6, %0) : f32[b,16]
   return y=%7
 }
 )");
@@ -118,8 +131,8 @@ TEST(Precision, TheOthersChangeNothing) {
 
 TEST(Precision, WhatIsNewHasTheProductsOrigin) {
   const std::string text = applied(
-      R"(function f(x: f32[2,3], w: f32[3,2]) {
-  %0 = matmul(x, w) : f32[2,2] @at("model.cc":12)
+      R"(function f(x: f32[16,32], w: f32[32,16]) {
+  %0 = matmul(x, w) : f32[16,16] @at("model.cc":12)
   return y=%0
 }
 )",
