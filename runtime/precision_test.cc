@@ -76,12 +76,12 @@ TEST(Precision, ConvolutionsAndTheirGradients) {
 
 // Of m, k or n; a symbol may be anything.
 TEST(Precision, ProductsWithAShortSideStay) {
-  const std::string text = R"(function f(x: f32[b,32], w: f32[32,15], y: f32[15,32], z: f32[16,32]) {
+  const std::string text = R"(function f(x: f32[b,32], w: f32[32,15], y: f32[15,32]) {
   %0 = matmul(x, w) : f32[b,15]
   %1 = matmul(%0, y) : f32[b,32]
   %2 = matmul(%0, x) {ta=true} : f32[15,32]
   %3 = matmul(w, y) {ta=true, tb=true} : f32[15,15]
-  return n=%0, k=%1, m=%2, both=%3, z=z
+  return n=%0, k=%1, m=%2, both=%3
 }
 )";
   EXPECT_EQ(applied(text, Precision::bf16), text);
