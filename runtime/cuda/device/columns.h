@@ -110,8 +110,8 @@ struct ColumnPlace {
 
 // Sum() is the sum of nothing, and sum.merge(other) adds. accumulate(channel, rows, sums) adds a
 // thread's rows; finish(channel, sum) gets each channel's result once. `partials` holds
-// columns.partial_bytes<Sum>(). Only the block that finishes a channel gets true; there, all
-// threads see what finish has written.
+// columns.partial_bytes<Sum>(); where a block has all rows, neither it nor tickets are used. Only
+// the block that finishes a channel gets true; there, all threads see what finish has written.
 template <int kVec, typename Sum, typename Accumulate, typename Finish>
 __device__ inline bool reduce_columns(const Columns& columns, Sum* partials, unsigned* tickets,
                                       Accumulate accumulate, Finish finish) {
@@ -128,7 +128,9 @@ __device__ inline bool reduce_columns(const Columns& columns, Sum* partials, uns
       .first = first,
       .channels = static_cast<int>(min(int64_t{width}, columns.channels - first)),
       .all = columns.channels,
-      .tickets = tickets + static_cast<int>(blockIdx.x) * columns.groups.tickets()};
+      .tickets = columns.splits == 1
+                     ? nullptr
+                     : tickets + static_cast<int>(blockIdx.x) * columns.groups.tickets()};
   const ColumnSlice slice(block.channels);
   Sum own;
   const int column = slice.channel % kVec * threads + slice.channel / kVec;
