@@ -8,25 +8,16 @@
 #include <vector>
 
 #include "graph/parser.h"
-#include "graph/passes.h"
 #include "graph/printer.h"
-#include "graph/verifier.h"
 #include "ops/standard_ops.h"
+#include "runtime/cuda/region_pass_tester.h"
 #include "runtime/patterns.h"
 
 namespace adjoint::cuda {
 namespace {
 
-bool takes_all(const KernelRequest&) { return true; }
-
 std::string run(const std::string& text, const HasKernel& has_kernel = takes_all) {
-  Module module("m");
-  const Function& function = parse_function(text, module, standard_ops());
-  EXPECT_EQ(to_text(function, TextMode::structural), text);
-  const Pipeline::Result result =
-      Pipeline().add(conv_moments_pass(has_kernel)).add(dce_pass()).run(function);
-  verify(*result.function);
-  return to_text(*result.function, TextMode::structural);
+  return transformed(text, conv_moments_pass(has_kernel));
 }
 
 const std::string kPooled =
