@@ -118,11 +118,12 @@ std::span<const KernelDef> softmax_kernels();    // softmax, log_softmax, cross 
 std::span<const KernelDef> norm_kernels();       // batch_norm, layer_norm, their gradients
 std::span<const KernelDef> norm_relu_kernels();  // the regions of runtime/patterns.h
 std::span<const KernelDef> pool_kernels();
-std::span<const KernelDef> scatter_kernels();           // scatter_add, dynamic_update_slice
-std::span<const KernelDef> matmul_kernels();            // cuBLASLt
-std::span<const KernelDef> conv_kernels();              // cuDNN, products of tiles
-std::span<const KernelDef> conv_norm_grad_kernels();    // the regions of conv_norm_grad.h
-std::span<const KernelDef> norm_filter_grad_kernels();  // the regions of norm_filter_grad.h
+std::span<const KernelDef> scatter_kernels();               // scatter_add, dynamic_update_slice
+std::span<const KernelDef> matmul_kernels();                // cuBLASLt
+std::span<const KernelDef> linear_cross_entropy_kernels();  // the regions of linear_cross_entropy.h
+std::span<const KernelDef> conv_kernels();                  // cuDNN, products of tiles
+std::span<const KernelDef> conv_norm_grad_kernels();        // the regions of conv_norm_grad.h
+std::span<const KernelDef> norm_filter_grad_kernels();      // the regions of norm_filter_grad.h
 std::span<const KernelDef> generated_kernels();  // codegen: elementwise, reductions, the other
                                                  // shape, indexing and random ops, regions
 KernelTable standard_kernels();

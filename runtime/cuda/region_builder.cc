@@ -113,6 +113,11 @@ std::optional<Rewritten> RegionJoins::rewritten() {
   Rewriter rewriter(function_, *result.function);
   for (int32_t i = 0; i < static_cast<int32_t>(function_.size()); ++i) {
     if (const auto region = regions_.find(i); region != regions_.end()) {
+      for (ValueId constant : region->second->arguments()) {
+        if (rewriter.has(constant)) continue;
+        rewriter.keep(constant.node);
+        drop(constant.node);
+      }
       region->second->finish(rewriter);
     } else if (!is_dropped_[i]) {
       rewriter.keep(i);

@@ -32,6 +32,8 @@ class RegionBuilder {
   // Makes this an argument now, before those that nodes bring.
   void argument(ValueId value) { inner(value); }
   const Block& body() const { return *body_; }
+  // The values of `from` that are its arguments.
+  const std::vector<ValueId>& arguments() const { return arguments_; }
   // Whether this is an argument.
   bool reads(ValueId value) const;
   // The region's results, once all nodes are there: these of their outputs, in this order.
@@ -50,9 +52,9 @@ class RegionBuilder {
   const Block& from_;
   std::shared_ptr<Block> body_;
   std::map<ValueId, ValueId> inner_;  // by value of `from`
-  std::vector<ValueId> arguments_;    // values of `from`
-  std::vector<ValueId> outputs_;      // likewise, of the added nodes
-  std::vector<ValueId> results_;      // likewise
+  std::vector<ValueId> arguments_;
+  std::vector<ValueId> outputs_;  // values of `from`, of the added nodes
+  std::vector<ValueId> results_;  // likewise
   std::vector<Origin> origins_;
 };
 
@@ -61,7 +63,8 @@ class RegionJoins {
  public:
   explicit RegionJoins(const Function& function)
       : function_(function), is_dropped_(function.size()) {}
-  // The region, whose results are set, takes the node's place.
+  // The region, whose results are set, takes the node's place. Constants that it reads may stand
+  // behind it.
   void add(int32_t place, std::unique_ptr<RegionBuilder> region) {
     regions_[place] = std::move(region);
   }

@@ -135,8 +135,8 @@ std::vector<RawRun> run_in_orders(const KernelDef& kernel, const KernelRequest& 
 
 KernelTable tested_kernels() {
   KernelTable table;
-  for (auto family :
-       {softmax_kernels, norm_kernels, norm_relu_kernels, pool_kernels, scatter_kernels}) {
+  for (auto family : {softmax_kernels, linear_cross_entropy_kernels, norm_kernels,
+                      norm_relu_kernels, pool_kernels, scatter_kernels}) {
     table.add(family());
   }
   return table;
