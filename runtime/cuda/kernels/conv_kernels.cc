@@ -277,29 +277,42 @@ bool supports_thin_moments(const KernelRequest& request) {
 
 bool is_apart(const KernelRequest& request) { return request.variant.ends_with(kApart); }
 
-constexpr const char* kThinMoments[] = {"epilogue", "launch-apart"};
+// On tensor cores, by the CUDA cores, or by these and a launch of its own for the moments.
+constexpr std::string_view kThinTensor = "tensor", kThinEpilogue = "epilogue";
+constexpr std::string_view kThinApart = "launch-apart";
 
-std::vector<std::string> thin_moments_variants(const KernelRequest&, Context&) {
-  return {std::begin(kThinMoments), std::end(kThinMoments)};
+std::vector<std::string> thin_moments_variants(const KernelRequest& request, Context& context) {
+  std::vector<std::string> variants = {std::string(kThinEpilogue), std::string(kThinApart)};
+  const bool may_round = context.options.tf32 || request.outputs[0].dtype == DType::bf16;
+  if (may_round && fits_thin_tensor_moments(convolution_in(request))) {
+    variants.insert(variants.begin(), std::string(kThinTensor));
+  }
+  return variants;
 }
 
-bool thin_is_apart(const KernelRequest& request) {
-  if (request.variant.empty() || request.variant == kThinMoments[0]) return false;
-  if (request.variant == kThinMoments[1]) return true;
-  throw PlanError("a convolution takes moments in its epilogue or in a launch-apart, not in " +
-                  std::string(request.variant));
+// The variant that the request names, or the first.
+std::string thin_moments_variant(const KernelRequest& request, Context& context) {
+  const std::vector<std::string> all = thin_moments_variants(request, context);
+  if (request.variant.empty()) return all[0];
+  const auto found = std::find(all.begin(), all.end(), request.variant);
+  if (found != all.end()) return *found;
+  throw PlanError("a thin convolution does not take moments by " + std::string(request.variant));
 }
 
 KernelFacts describe_thin_moments(const KernelRequest& request, Context& context) {
   const KernelRequest convolution = convolution_in(request);
   KernelFacts facts = then_moments(describe_thin_conv(convolution, context), request.outputs[0]);
-  if (!thin_is_apart(request)) facts.workspace_bytes = thin_conv_moments_workspace(convolution);
+  const std::string variant = thin_moments_variant(request, context);
+  if (variant == kThinTensor) facts.workspace_bytes = thin_tensor_moments_workspace(convolution);
+  if (variant == kThinEpilogue) facts.workspace_bytes = thin_conv_moments_workspace(convolution);
   return facts;
 }
 
 PreparedKernel prepare_thin_moments(const KernelRequest& request, Context& context) {
   const KernelRequest convolution = convolution_in(request);
-  if (!thin_is_apart(request)) return prepare_thin_conv_moments(convolution);
+  const std::string variant = thin_moments_variant(request, context);
+  if (variant == kThinTensor) return prepare_thin_tensor_moments(convolution);
+  if (variant == kThinEpilogue) return prepare_thin_conv_moments(convolution);
   return then_moments(prepare_thin_conv(convolution, context), 0, request.outputs[0]);
 }
 

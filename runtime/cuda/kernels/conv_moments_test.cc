@@ -136,6 +136,15 @@ std::string plain_variant(const KernelDef& plain, const std::string& variant) {
   return variant.substr(0, variant.find("-apart"));
 }
 
+// Of factors that TF32 holds exactly, added in another order.
+void expect_near(const Values& got, const Values& want, DType stored) {
+  const double relative = stored == DType::bf16 ? 1.0 / 128 : 1e-5;
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_NEAR(got[i], want[i], relative * std::abs(want[i]) + 1e-5) << i;
+  }
+}
+
 // Every kernel, with every variant.
 void check_moments(const Graph& graph, const std::vector<Values>& inputs,
                    const Options& options = {}) {
@@ -148,8 +157,13 @@ void check_moments(const Graph& graph, const std::vector<Values>& inputs,
       SCOPED_TRACE(name + "#" + variant);
       ++kernels;
       const std::vector<Values> got = tester.run_all(*kernel, graph.moments, inputs, variant);
-      EXPECT_EQ(got[0], tester.run(plain, graph.plain, {inputs[0], inputs[1]},
-                                   plain_variant(plain, variant)));
+      const Values want =
+          tester.run(plain, graph.plain, {inputs[0], inputs[1]}, plain_variant(plain, variant));
+      if (variant == "tensor") {
+        expect_near(got[0], want, graph.x.dtype());
+      } else {
+        EXPECT_EQ(got[0], want);
+      }
       expect_moments(got, inputs);
     }
   }
@@ -170,6 +184,25 @@ void check_all(const std::vector<Case>& cases, DType dtype, bool is_turned,
 TEST_F(ConvMomentsKernels, ThinOnes) {
   check_all(thin_cases(), DType::f32, false);
   check_all(thin_cases(), DType::bf16, false);
+}
+
+// Tiles of a warp, a block's that begin within a row, channels of two blocks.
+TEST_F(ConvMomentsKernels, ThinOnesOnTensorCores) {
+  std::vector<Case> cases = thin_cases();
+  cases.push_back({"of the reference network", {2, 28, 28, 1}, {5, 5, 1, 24}});
+  cases.push_back({"blocks within a row", {2, 5, 700, 1}, {3, 3, 1, 16}});
+  cases.push_back({"padded", {2, 21, 23, 2}, {5, 5, 2, 40}, {.padding = Padding::same}});
+  cases.push_back({"a wide filter", {2, 9, 30, 2}, {7, 7, 2, 32}});
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Graph graph(c, DType::f32, false);
+    std::vector<Values> inputs = graph.inputs();
+    for (int i : {0, 1}) {
+      inputs[i] = random_values({DType::bf16, {static_cast<int64_t>(inputs[i].size())}}, 4 + i);
+    }
+    check_moments(graph, inputs, {.tf32 = true});
+    check_moments(Graph(c, DType::bf16, false), Graph(c, DType::bf16, false).inputs());
+  }
 }
 
 TEST_F(ConvMomentsKernels, ProductsOfTilesAndCudnns) {
@@ -225,8 +258,11 @@ TEST_F(ConvMomentsKernels, GiveTheSameBitsInAnyOrder) {
     const Graph graph(c, DType::f32, is_turned);
     const KernelDef& kernel =
         kernel_named(is_turned ? "adjoint.conv2d_gemm_moments" : "adjoint.conv2d_thin_moments");
-    expect_same_in_any_order(
-        [&] { return LibraryTester().run_all(kernel, graph.moments, graph.inputs()); });
+    for (const bool tf32 : {false, true}) {
+      expect_same_in_any_order([&] {
+        return LibraryTester({.tf32 = tf32}).run_all(kernel, graph.moments, graph.inputs());
+      });
+    }
   }
 }
 
@@ -272,12 +308,14 @@ TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
               ElementsAre("tf32", "tf32-apart", "cudnn", "64x48", "64x48-apart"));
   const Graph thin({"", {2, 9, 9, 1}, {5, 5, 1, 8}}, DType::f32, false);
   EXPECT_THAT(variants(thin.moments), ElementsAre("epilogue", "launch-apart"));
+  EXPECT_THAT(variants(thin.moments, true), ElementsAre("tensor", "epilogue", "launch-apart"));
   LibraryTester tester;
   const auto expect_refused = [&](const char* kernel, Value result, const char* variant) {
     KernelRequest request = request_of(result);
     request.variant = variant;
     EXPECT_THROW(kernel_named(kernel).describe(request, tester.context()), PlanError) << variant;
   };
+  expect_refused("adjoint.conv2d_thin_moments", thin.moments, "tensor");  // not in f32
   for (const char* variant : {"tf32", "tf32-apart", "apart"}) {
     expect_refused("adjoint.conv2d_gemm_moments", graph.moments, variant);
     expect_refused("cudnn.conv2d_moments", graph.moments, variant);

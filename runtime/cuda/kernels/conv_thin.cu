@@ -268,15 +268,9 @@ PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution) {
                                .block = dim3(kThreads),
                                .shared_bytes = static_cast<size_t>(bytes)};
     return [=](const KernelCall& call) {
-      const ColumnMoments moments = {
-          .bias = call.inputs.size() > 4 ? call.input<float>(4) : nullptr,
-          .parts = static_cast<ColumnPart*>(call.workspace),
-          .tickets = call.tickets,
-          .mean = call.output<float>(1),
-          .variance = call.output<float>(2)};
       launch("conv_thin_moments", conv_thin_moments<kWidth, T>, shape, call.stream,
              call.input<T>(0), call.input<T>(1), call.output<T>(0), g, pixels, tile, blocks,
-             moments);
+             moments_of(call));
     };
   };
   const int64_t width = geometry_of(convolution).axes[1].filter;

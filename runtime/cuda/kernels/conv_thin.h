@@ -18,6 +18,10 @@ PreparedKernel prepare_thin_conv(const KernelRequest& request, Context&);
 // perhaps a bias -> y, mean, variance (conv_moments.h).
 size_t thin_conv_moments_workspace(const KernelRequest& convolution);
 PreparedKernel prepare_thin_conv_moments(const KernelRequest& convolution);
+// The same on tensor cores, floats rounded to TF32; what a block reads must fit its shared memory.
+bool fits_thin_tensor_moments(const KernelRequest& convolution);
+size_t thin_tensor_moments_workspace(const KernelRequest& convolution);
+PreparedKernel prepare_thin_tensor_moments(const KernelRequest& convolution);
 KernelFacts describe_thin_conv_filter_grad(const KernelRequest& request, Context&);
 PreparedKernel prepare_thin_conv_filter_grad(const KernelRequest& request, Context&);
 // The same with a dy that is nowhere: it is dx of batch norm's gradient (norm_relu.h), whose sums

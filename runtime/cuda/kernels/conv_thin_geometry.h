@@ -5,6 +5,7 @@
 //   return visit_thin(request, [g]<typename T, int kWidth>() -> PreparedKernel { ... });
 #pragma once
 
+#include "runtime/cuda/device/column_moments.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/conv_geometry.h"
 
@@ -38,6 +39,15 @@ struct Thin {
     return height * width * x_channels * y_channels;
   }
 };
+
+// Where the call of a convolution with moments (conv_moments.h) has what these need.
+inline ColumnMoments moments_of(const KernelCall& call) {
+  return {.bias = call.inputs.size() > 4 ? call.input<float>(4) : nullptr,
+          .parts = static_cast<ColumnPart*>(call.workspace),
+          .tickets = call.tickets,
+          .mean = call.output<float>(1),
+          .variance = call.output<float>(2)};
+}
 
 // Calls body.operator()<T, kWidth>().
 template <typename T, typename Body>
