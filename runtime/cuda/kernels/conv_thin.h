@@ -28,8 +28,11 @@ PreparedKernel prepare_thin_conv_filter_grad(const KernelRequest& request, Conte
 // are stored. Stored in f32 or bf16 as batch norm's dy and x are; windows of 2 x 2, or pixels,
 // which cover the images. It gets the call of the filter's gradient, which has x, and batch norm's.
 bool fits_thin_norm_filter_grad(const KernelRequest& norm);
+// On tensor cores floats are rounded to TF32, for filters that see few values.
 using ThinNormFilterGrad = std::function<void(const KernelCall&, const KernelCall& norm)>;
+bool fits_thin_tensor_filter_grad(const KernelRequest& filter_grad);
+size_t thin_filter_grad_workspace(const KernelRequest& filter_grad, bool on_tensor_cores);
 ThinNormFilterGrad prepare_thin_norm_filter_grad(const KernelRequest& filter_grad,
-                                                 const KernelRequest& norm);
+                                                 const KernelRequest& norm, bool on_tensor_cores);
 
 }  // namespace adjoint::cuda

@@ -9,87 +9,12 @@
 #include "runtime/cuda/kernels/batch_norm.h"
 #include "runtime/cuda/kernels/conv_thin.h"
 #include "runtime/cuda/kernels/conv_thin_geometry.h"
+#include "runtime/cuda/kernels/conv_thin_sums.h"
+#include "runtime/cuda/kernels/conv_thin_tiles.h"
 #include "runtime/cuda/kernels/norm_relu.h"
-#include "runtime/scalar/base.h"
 
 namespace adjoint::cuda {
 namespace {
-
-constexpr int kMostThreads = 256;
-constexpr int kPack = Thin::kPack;
-constexpr int kRun = 6;  // neighbours in a row that a thread adds up at a time
-using Four = Pack<float, 4>;
-
-int ratio_up(int a, int b) { return (a + b - 1) / b; }
-
-// How the filter's gradient is shared out. A thread has a role, the filter's row k, a channel of x
-// and a pack of channels of y, and adds up runs of a tile's pixels for it. `slices` threads of a
-// block have the same role. Each block has some tiles, one after the other; while one waits for
-// its data, another one on the same multiprocessor computes. The blocks' sums are added in groups,
-// and those of the groups at last.
-struct Shares {
-  static constexpr int kGroup = 16;       // blocks
-  static constexpr int kMostGroups = 16;  // with a ticket each, before that of the groups
-  static_assert(kMostGroups < kTickets);
-
-  int roles, slices;
-  int rows, runs;    // of a tile, an even number of rows; the runs of each
-  int down, across;  // tiles of an image
-  int tiles, tiles_each, blocks, groups;
-
-  explicit Shares(const Thin& g) : roles(g.height * g.x_channels * g.packs()) {
-    const int most_slices = kMostThreads / roles;
-    const int most = std::clamp(200 / g.packs(), 2, std::max(most_slices, 2));  // 40 KB of dy
-    runs = std::min(ratio_up(g.y_columns, kRun), most / 2);
-    rows = 2 * std::min(most / runs / 2, ratio_up(g.y_rows, 2));
-    slices = std::min(most_slices, rows * runs);
-    down = ratio_up(g.y_rows, rows);
-    across = ratio_up(g.y_columns, runs * kRun);
-    tiles = g.batch * down * across;
-    tiles_each = ratio_up(tiles, kGroup * kMostGroups);
-    blocks = ratio_up(tiles, tiles_each);
-    groups = ratio_up(blocks, kGroup);
-  }
-  int threads() const { return roles * slices; }
-  ADJOINT_HOST_DEVICE int blocks_in(int group) const {
-    return group < groups - 1 ? kGroup : blocks - group * kGroup;
-  }
-};
-
-// A tile in shared memory, as floats: rows of dy, and behind them the rows of x, padding included,
-// that the filter sees from there.
-struct Tile {
-  int y_row, x_row;  // elements of a row
-  int y_size, x_size;
-
-  ADJOINT_HOST_DEVICE Tile(const Thin& g, const Shares& s, int width)
-      : y_row(s.runs * kRun * g.y_channels + 4),  // neighbouring rows begin in other banks
-        x_row((s.runs * kRun + width - 1) * g.x_channels),
-        y_size(s.rows * y_row),
-        x_size((s.rows + g.height - 1) * x_row) {}
-  ADJOINT_HOST_DEVICE int bytes() const {
-    return (y_size + x_size) * static_cast<int>(sizeof(float));
-  }
-  __device__ Shared<float> y() const { return shared_memory<float>(y_size); }
-  __device__ Shared<float> x() const {
-    return shared_memory<float>(x_size, y_size * static_cast<int>(sizeof(float)));
-  }
-};
-
-// Where a pixel of y is; that of a tile is its first one.
-struct Place {
-  int image, row, column;
-
-  __device__ static Place of_tile(const Shares& s, int tile) {
-    const int row = tile / s.across, image = row / s.down;
-    return {image, (row - image * s.down) * s.rows, (tile - row * s.across) * s.runs * kRun};
-  }
-  __device__ Place moved(int down, int right) const { return {image, row + down, column + right}; }
-  __device__ bool is_inside(const Thin& g) const { return row < g.y_rows && column < g.y_columns; }
-  __device__ int pixel(const Thin& g) const {
-    return (image * g.y_rows + row) * g.y_columns + column;
-  }
-};
 
 // dy in four channels of a pixel and of those beside, below and below beside it; anything where
 // there is no such pixel.
@@ -170,7 +95,7 @@ __device__ inline void bring_y(const Reader& read, const Thin& g, const Shares& 
   const int quads = g.y_channels / 4, slots = static_cast<int>(blockDim.x) / quads;
   const int slot = static_cast<int>(threadIdx.x) / quads;
   const int channel = (static_cast<int>(threadIdx.x) - slot * quads) * 4;
-  const int columns = s.runs * kRun / 2, patches = s.rows / 2 * columns;
+  const int columns = s.runs * s.run / 2, patches = s.rows / 2 * columns;
   for (int p = slot; slot < slots && p < patches; p += slots) {
     const int row = p / columns * 2, column = p % columns * 2;
     const Place at = first.moved(row, column);
@@ -180,66 +105,6 @@ __device__ inline void bring_y(const Reader& read, const Thin& g, const Shares& 
       const int pixel = (row + t / 2) * tile.y_row + (column + t % 2) * g.y_channels;
       store_pack(&to[pixel + channel], patch.pixels[t]);
     }
-  }
-}
-
-template <typename T>
-__device__ inline void bring_x(const T* x, const Thin& g, const Tile& tile, const Place& first) {
-  const Shared<float> to = tile.x();
-  const int elements = g.x_columns * g.x_channels;
-  for (int i = threadIdx.x; i < tile.x_size; i += blockDim.x) {
-    const int down = i / tile.x_row, row = first.row - g.pad_rows + down;
-    const int element = (first.column - g.pad_columns) * g.x_channels + i - down * tile.x_row;
-    const bool is_inside = static_cast<unsigned>(row) < static_cast<unsigned>(g.x_rows) &&
-                           static_cast<unsigned>(element) < static_cast<unsigned>(elements);
-    to[i] = is_inside ? widen(x[(first.image * g.x_rows + row) * elements + element]) : 0.0f;
-  }
-}
-
-struct Role {
-  int slice, first, c, k;  // `first` of the pack's channels
-
-  __device__ Role(const Thin& g, const Shares& s) : slice(static_cast<int>(threadIdx.x) / s.roles) {
-    const int role = static_cast<int>(threadIdx.x) - slice * s.roles;
-    first = role % g.packs() * kPack;
-    c = role / g.packs() % g.x_channels;
-    k = role / g.packs() / g.x_channels;
-  }
-};
-
-// Adds the products of `count` pixels of dy and what the filter's row sees of x, from `x_at` and
-// `y_at` on. Behind those there is room for a run's others.
-template <int kWidth>
-__device__ inline void add_run(const Shared<float>& x, int x_at, int x_step, const Shared<float>& y,
-                               int y_at, int y_step, int count, float (&sums)[kWidth][kPack]) {
-  float seen[kRun + kWidth - 1];
-  for (int i = 0; i < kRun + kWidth - 1; ++i) seen[i] = x[x_at + i * x_step];
-  Four low = load_pack<4>(&y[y_at]), high = load_pack<4>(&y[y_at + 4]);
-  for (int p = 0; p < kRun; ++p) {
-    const int next = y_at + min(p + 1, kRun - 1) * y_step;
-    const Four next_low = load_pack<4>(&y[next]), next_high = load_pack<4>(&y[next + 4]);
-    for (int o = 0; p < count && o < 4; ++o) {
-      for (int l = 0; l < kWidth; ++l) {
-        sums[l][o] = scalar::multiply_add(seen[p + l], low[o], sums[l][o]);
-        sums[l][4 + o] = scalar::multiply_add(seen[p + l], high[o], sums[l][4 + o]);
-      }
-    }
-    low = next_low, high = next_high;
-  }
-}
-
-// Slices that follow one another have rows that do.
-template <int kWidth>
-__device__ inline void add_tile(const Thin& g, const Shares& s, const Tile& tile,
-                                const Place& first, const Role& role,
-                                float (&sums)[kWidth][kPack]) {
-  const Shared<float> x = tile.x(), y = tile.y();
-  for (int run = role.slice; run < s.rows * s.runs; run += s.slices) {
-    const int along = run / s.rows, row = run - along * s.rows, column = along * kRun;
-    if (!first.moved(row, column).is_inside(g)) continue;
-    const int count = min(kRun, g.y_columns - first.column - column);
-    add_run(x, (row + role.k) * tile.x_row + column * g.x_channels + role.c, g.x_channels, y,
-            row * tile.y_row + column * g.y_channels + role.first, g.y_channels, count, sums);
   }
 }
 
@@ -287,65 +152,61 @@ __device__ inline void join_blocks(Shared<float> taps, int size, const Shares& s
 }
 
 // Two blocks on a multiprocessor, where the sums leave registers enough.
-template <int kWidth, typename T, typename Grad>
-__global__ void __launch_bounds__(kMostThreads, kWidth < 7 ? 2 : 1)
+template <typename Sums, int kWidth, typename T, typename Grad>
+__global__ void __launch_bounds__(kThinThreads, kWidth < 7 ? 2 : 1)
     conv_thin_filter_grad(const T* x, const __grid_constant__ Grad grad, T* dfilter, Thin g,
                           Shares shares, float* partials, unsigned* tickets) {
   begin_kernel();
-  const Role role(g, shares);
+  Sums sums(g);
   const Tile tile(g, shares, kWidth);
   const typename Grad::Reader read(grad, static_cast<int>(threadIdx.x) % (g.y_channels / 4) * 4);
-  float sums[kWidth][kPack] = {};
   const int begin = static_cast<int>(blockIdx.x) * shares.tiles_each;
   for (int t = begin; t < min(begin + shares.tiles_each, shares.tiles); ++t) {
     const Place first = Place::of_tile(shares, t);
     bring_x(x, g, tile, first);
     bring_y(read, g, shares, tile, first);
     __syncthreads();
-    add_tile(g, shares, tile, first, role, sums);
+    sums.add(g, shares, tile, first);
     __syncthreads();
   }
   const int size = g.filter_size(kWidth);
   const Shared<float> taps = shared_memory<float>(shares.slices * size);
-  for (int l = 0; l < kWidth; ++l) {
-    const int place = ((role.k * kWidth + l) * g.x_channels + role.c) * g.y_channels + role.first;
-    for (int o = 0; o < kPack; o += 4) {
-      const Four part = {{sums[l][o], sums[l][o + 1], sums[l][o + 2], sums[l][o + 3]}};
-      store_pack(&taps[role.slice * size + place + o], part);
-    }
-  }
+  sums.put(g, taps, size);
   __syncthreads();
   join_blocks(taps, size, shares, partials, tickets, dfilter);
 }
 
-template <int kWidth, typename T, typename Grad>
-void launch_filter_grad(const char* name, const Thin& g, const KernelCall& call, const Grad& grad) {
-  const Shares shares(g);
+template <typename Sums, int kWidth, typename T, typename Grad>
+void launch_filter_grad(const char* name, const Shares& shares, const Thin& g,
+                        const KernelCall& call, const Grad& grad) {
   const int tile = Tile(g, shares, kWidth).bytes();
   const int taps = shares.slices * g.filter_size(kWidth) * static_cast<int>(sizeof(float));
   const LaunchShape shape = {.grid = dim3(shares.blocks),
-                             .block = dim3(shares.threads()),
+                             .block = dim3(shares.threads),
                              .shared_bytes = static_cast<size_t>(std::max(tile, taps))};
-  launch(name, conv_thin_filter_grad<kWidth, T, Grad>, shape, call.stream, call.input<T>(0), grad,
-         call.output<T>(0), g, shares, static_cast<float*>(call.workspace), call.tickets);
+  launch(name, conv_thin_filter_grad<Sums, kWidth, T, Grad>, shape, call.stream, call.input<T>(0),
+         grad, call.output<T>(0), g, shares, static_cast<float*>(call.workspace), call.tickets);
 }
 
 }  // namespace
 
+size_t thin_filter_grad_workspace(const KernelRequest& filter_grad, bool on_tensor_cores) {
+  const ConvGeometry g = geometry_of(filter_grad);
+  const Shares shares = on_tensor_cores ? tensor_shares(Thin(g)) : core_shares(Thin(g));
+  return (shares.blocks + shares.groups) * g.filter_size() * sizeof(float);
+}
+
 KernelFacts describe_thin_conv_filter_grad(const KernelRequest& request, Context&) {
-  const ConvGeometry geometry = geometry_of(request);
-  const Shares shares{Thin(geometry)};
-  return {
-      .workspace_bytes = (shares.blocks + shares.groups) * geometry.filter_size() * sizeof(float),
-      .flops = geometry.flops()};
+  return {.workspace_bytes = thin_filter_grad_workspace(request, false),
+          .flops = geometry_of(request).flops()};
 }
 
 PreparedKernel prepare_thin_conv_filter_grad(const KernelRequest& request, Context&) {
   const Thin g(geometry_of(request));
   return visit_thin(request, [g]<typename T, int kWidth>() -> PreparedKernel {
     return [g](const KernelCall& call) {
-      launch_filter_grad<kWidth, T>("conv_thin_filter_grad", g, call,
-                                    StoredGrad<T>{call.input<T>(1)});
+      launch_filter_grad<CoreSums<kWidth>, kWidth, T>("conv_thin_filter_grad", core_shares(g), g,
+                                                      call, StoredGrad<T>{call.input<T>(1)});
     };
   });
 }
@@ -357,19 +218,33 @@ bool fits_thin_norm_filter_grad(const KernelRequest& norm) {
          (windows.known_side() == 2 || windows.windows == windows.pixels);
 }
 
+bool fits_thin_tensor_filter_grad(const KernelRequest& filter_grad) {
+  const ConvGeometry g = geometry_of(filter_grad);
+  return fits_tensor_sums(Thin(g), static_cast<int>(g.axes[1].filter));
+}
+
 ThinNormFilterGrad prepare_thin_norm_filter_grad(const KernelRequest& filter_grad,
-                                                 const KernelRequest& norm) {
+                                                 const KernelRequest& norm, bool on_tensor_cores) {
   const Thin g(geometry_of(filter_grad));
   const NormFacts facts(norm.region());
   const NormWindows windows(norm.inputs[1].dims, facts.pool);
   const auto prepare = [&]<typename T, int kWidth>() -> ThinNormFilterGrad {
-    const auto with_side = [&]<int kSide>() -> ThinNormFilterGrad {
-      return [g, windows, epsilon = static_cast<float>(facts.epsilon)](const KernelCall& call,
-                                                                       const KernelCall& norm) {
-        launch_filter_grad<kWidth, T>(
-            "conv_thin_norm_filter_grad", g, call,
+    const auto with = [&]<typename Sums, int kSide>(const char* name,
+                                                    const Shares& shares) -> ThinNormFilterGrad {
+      return [=, epsilon = static_cast<float>(facts.epsilon)](const KernelCall& call,
+                                                              const KernelCall& norm) {
+        launch_filter_grad<Sums, kWidth, T>(
+            name, shares, g, call,
             NormGrad<T, kSide>{{norm, true, g.y_channels, epsilon}, windows});
       };
+    };
+    const auto with_side = [&]<int kSide>() -> ThinNormFilterGrad {
+      if (on_tensor_cores) {
+        return with.template operator()<TensorSums<kWidth>, kSide>(
+            "conv_thin_norm_filter_grad_tensor", tensor_shares(g));
+      }
+      return with.template operator()<CoreSums<kWidth>, kSide>("conv_thin_norm_filter_grad",
+                                                               core_shares(g));
     };
     return windows.known_side() == 2 ? with_side.template operator()<2>()
                                      : with_side.template operator()<1>();

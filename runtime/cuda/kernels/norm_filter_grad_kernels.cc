@@ -23,8 +23,8 @@
 namespace adjoint::cuda {
 namespace {
 
-// What the names of variants end with that write dx.
-constexpr std::string_view kDx = "-dx";
+// What the names of variants end with that write dx, or add up on tensor cores.
+constexpr std::string_view kDx = "-dx", kTensor = "-tensor";
 // The name where the sums' kernel has one variant alone.
 constexpr std::string_view kTiles = "tiles";
 
@@ -40,9 +40,11 @@ class Parts {
       : sums_(bodies.norm),
         norm_(without_convolution(bodies.norm)),
         filter_grad(make_request(region.region(), bodies.filter_grad)),
-        writes_dx(region.variant.ends_with(kDx)) {
+        writes_dx(region.variant.ends_with(kDx)),
+        on_tensor_cores(region.variant.ends_with(kTensor)) {
     sums.variant = region.variant;
     if (writes_dx) sums.variant.remove_suffix(kDx.size());
+    if (on_tensor_cores) sums.variant.remove_suffix(kTensor.size());
   }
   explicit Parts(const KernelRequest& region)
       : Parts(*norm_filter_grad_in(region.region()), region) {}
@@ -52,8 +54,13 @@ class Parts {
 
  public:
   KernelRequest &sums = sums_.request, &norm = norm_.request, filter_grad;
-  bool writes_dx;
+  bool writes_dx, on_tensor_cores;
 };
+
+bool fits_tensor_cores(const Parts& parts, const Options& options) {
+  return (options.tf32 || parts.norm.inputs[1].dtype == DType::bf16) &&
+         fits_thin_tensor_filter_grad(parts.filter_grad);
+}
 
 constexpr size_t kNorm = 3;  // behind those of conv_norm_grad_halves()
 
@@ -64,8 +71,12 @@ NormGradKernel sums_kernel() {
 }
 
 template <size_t kSums>
-void check_variant(const Parts& parts) {
+void check_variant(const Parts& parts, const Options& options) {
   const std::string_view name = parts.sums.variant;
+  if (parts.on_tensor_cores && !fits_tensor_cores(parts, options)) {
+    throw PlanError("a filter's gradient is not added up in " + std::string(name) +
+                    std::string(kTensor));
+  }
   if (sums_kernel<kSums>().whole->variants != nullptr || name.empty() || name == kTiles) return;
   throw PlanError("batch norm's gradient is not computed in " + std::string(name));
 }
@@ -86,7 +97,7 @@ struct Places {
 template <size_t kSums>
 Places places_of(const Parts& parts, Context& context) {
   return {parts, sums_kernel<kSums>().whole->describe(parts.sums, context).workspace_bytes,
-          describe_thin_conv_filter_grad(parts.filter_grad, context).workspace_bytes};
+          thin_filter_grad_workspace(parts.filter_grad, parts.on_tensor_cores)};
 }
 
 template <size_t kSums>
@@ -114,7 +125,7 @@ double moved_bytes(const Parts& parts, double sums_bytes) {
 template <size_t kSums>
 KernelFacts describe(const KernelRequest& request, Context& context) {
   const Parts parts(request);
-  check_variant<kSums>(parts);
+  check_variant<kSums>(parts, context.options);
   const KernelFacts sums = sums_kernel<kSums>().whole->describe(parts.sums, context);
   const KernelFacts filter_grad = describe_thin_conv_filter_grad(parts.filter_grad, context);
   return {.workspace_bytes = places_of<kSums>(parts, context).bytes,
@@ -142,29 +153,33 @@ ThinNormFilterGrad prepare_apart(const Parts& parts, Context& context) {
 template <size_t kSums>
 PreparedKernel prepare(const KernelRequest& request, Context& context) {
   const Parts parts(request);
-  check_variant<kSums>(parts);
-  return
-      [places = places_of<kSums>(parts, context), writes_dx = parts.writes_dx,
-       sums = sums_kernel<kSums>().prepare_sums(parts.sums, context),
-       filter_grad = parts.writes_dx ? prepare_apart(parts, context)
-                                     : prepare_thin_norm_filter_grad(
-                                           parts.filter_grad, parts.norm)](const KernelCall& call) {
-        std::array<void*, 4> outputs = {writes_dx ? at(call, places.dx) : nullptr};
-        std::copy(call.outputs.begin() + 1, call.outputs.end(), outputs.begin() + 1);
-        KernelCall grad = call, last = call;
-        grad.inputs = call.inputs.subspan(1);
-        grad.outputs = std::span(outputs).first(call.outputs.size());
-        last.workspace = at(call, places.filter_grad);
-        sums(grad, [&](const KernelCall& norm) { filter_grad(last, norm); });
-      };
+  check_variant<kSums>(parts, context.options);
+  return [places = places_of<kSums>(parts, context), writes_dx = parts.writes_dx,
+          sums = sums_kernel<kSums>().prepare_sums(parts.sums, context),
+          filter_grad = parts.writes_dx ? prepare_apart(parts, context)
+                                        : prepare_thin_norm_filter_grad(
+                                              parts.filter_grad, parts.norm,
+                                              parts.on_tensor_cores)](const KernelCall& call) {
+    std::array<void*, 4> outputs = {writes_dx ? at(call, places.dx) : nullptr};
+    std::copy(call.outputs.begin() + 1, call.outputs.end(), outputs.begin() + 1);
+    KernelCall grad = call, last = call;
+    grad.inputs = call.inputs.subspan(1);
+    grad.outputs = std::span(outputs).first(call.outputs.size());
+    last.workspace = at(call, places.filter_grad);
+    sums(grad, [&](const KernelCall& norm) { filter_grad(last, norm); });
+  };
 }
 
 template <size_t kSums>
 std::vector<std::string> variants(const KernelRequest& request, Context& context) {
   const KernelDef& sums = *sums_kernel<kSums>().whole;
+  const Parts parts(request);
   std::vector<std::string> plain = {std::string(kTiles)}, result;
-  if (sums.variants != nullptr) plain = sums.variants(Parts(request).sums, context);
+  if (sums.variants != nullptr) plain = sums.variants(parts.sums, context);
   for (const std::string& variant : plain) {
+    if (fits_tensor_cores(parts, context.options)) {
+      result.push_back(variant + std::string(kTensor));
+    }
     result.push_back(variant);
     result.push_back(variant + std::string(kDx));
   }

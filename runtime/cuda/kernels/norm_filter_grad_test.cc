@@ -1,6 +1,6 @@
 // The filter's gradient of a thin convolution with that of batch norm behind it, perhaps with the
 // input's gradient of the next convolution, against the plain kernels one after the other. These
-// take the same sums in the same order: all bits are equal.
+// take the same sums in the same order, but for tensor cores: all bits are equal.
 #include "runtime/cuda/norm_filter_grad.h"
 
 #include <cmath>
@@ -114,6 +114,25 @@ const KernelDef& plain_of(const KernelDef& kernel, const Graph& graph) {
 
 using NormFilterGradKernels = Conv;
 
+// Without what it says of the filter's gradient.
+std::string plain_variant(const KernelDef& plain, const std::string& variant) {
+  if (plain.variants == nullptr) return "";
+  return variant.substr(0, std::min(variant.find("-dx"), variant.find("-tensor")));
+}
+
+// Of numbers up to 1 and dx, each rounded to TF32, or of bf16, and the result rounded to that.
+void expect_near(const Values& got, const Values& want, const Values& dx, const Type& filter) {
+  const int64_t channels = filter.shape.static_dims().back();
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    double sum = 0;
+    for (size_t k = i % channels; k < dx.size(); k += channels) sum += std::abs(dx[k]);
+    const double rounding =
+        filter.dtype == DType::bf16 ? std::abs(want[i]) / 128 + 1e-6 * sum : std::ldexp(sum, -10);
+    ASSERT_NEAR(got[i], want[i], rounding) << i;
+  }
+}
+
 // Every kernel with every variant; returns their names.
 std::vector<std::string> check(const Graph& graph, const std::vector<Values>& inputs,
                                const Options& options = {}) {
@@ -123,13 +142,17 @@ std::vector<std::string> check(const Graph& graph, const std::vector<Values>& in
     for (const std::string& variant : tester.variants(*kernel, graph.joined)) {
       SCOPED_TRACE(names.emplace_back(std::string(kernel->name) + "#" + variant));
       const KernelDef& plain = plain_of(*kernel, graph);
-      const std::string plain_variant =
-          plain.variants == nullptr ? "" : variant.substr(0, variant.find("-dx"));
-      std::vector<Values> want =
-          tester.run_all(plain, graph.grad, {inputs.begin() + 1, inputs.end()}, plain_variant);
+      std::vector<Values> want = tester.run_all(
+          plain, graph.grad, {inputs.begin() + 1, inputs.end()}, plain_variant(plain, variant));
+      const Values dx = want[0];
       want[0] = tester.run(kernel_named("adjoint.conv2d_filter_grad_thin"), graph.filter_grad,
-                           {inputs[0], want[0]});
-      EXPECT_EQ(tester.run_all(*kernel, graph.joined, inputs, variant), want);
+                           {inputs[0], dx});
+      std::vector<Values> got = tester.run_all(*kernel, graph.joined, inputs, variant);
+      if (variant.ends_with("-tensor")) {
+        expect_near(got[0], want[0], dx, graph.filter_grad.type());
+        got[0] = want[0];
+      }
+      EXPECT_EQ(got, want);
     }
   }
   return names;
@@ -137,14 +160,22 @@ std::vector<std::string> check(const Graph& graph, const std::vector<Values>& in
 
 constexpr Stored kFloats = {DType::f32, DType::f32}, kBf16s = {DType::bf16, DType::bf16};
 
+// On tensor cores, where floats may be rounded and the filter sees few values, about those.
 TEST_F(NormFilterGradKernels, GiveThePlainOnesBits) {
+  const std::string name = "adjoint.norm_relu_grad_filter#";
   for (const FilterCase& c : cases()) {
     SCOPED_TRACE(c.convolution.name);
+    const Dims& f = c.convolution.filter;
+    const bool is_small = f[0] * f[1] * f[2] <= 32 && f[3] <= 32;
     for (const Stored& stored : {kFloats, kBf16s}) {
-      const Graph graph(c, {.stored = stored});
-      EXPECT_THAT(check(graph, graph.inputs()),
-                  testing::ElementsAre("adjoint.norm_relu_grad_filter#tiles",
-                                       "adjoint.norm_relu_grad_filter#tiles-dx"));
+      for (const bool tf32 : {false, true}) {
+        const Graph graph(c, {.stored = stored});
+        std::vector<std::string> names = {name + "tiles", name + "tiles-dx"};
+        if (is_small && (tf32 || stored.x == DType::bf16)) {
+          names.insert(names.begin(), name + "tiles-tensor");
+        }
+        EXPECT_EQ(check(graph, graph.inputs(), {.tf32 = tf32}), names);
+      }
     }
   }
 }
@@ -164,10 +195,10 @@ TEST_F(NormFilterGradKernels, WithTheConvolutionBehind) {
   const auto inputs = graph.inputs();
   // Ours with the sums in the epilogue and apart, for each kind of rows; cuDNN's.
   EXPECT_EQ(check(graph, inputs).size(), 2 * (4 + 1));
-  EXPECT_EQ(check(graph, inputs, {.tf32 = true}).size(), 2 * (6 + 1 + 4));
+  EXPECT_EQ(check(graph, inputs, {.tf32 = true}).size(), 3 * (6 + 1 + 4));
   const Graph narrow(behind_case(8), {.stored = kBf16s, .has_bias = false, .bias_sum = false},
                      true);
-  EXPECT_EQ(check(narrow, narrow.inputs()).size(), 2 * (6 + 1));
+  EXPECT_EQ(check(narrow, narrow.inputs()).size(), 3 * (6 + 1));
 }
 
 TEST_F(NormFilterGradKernels, NothingComesThroughAChannelThatReluKills) {
@@ -186,8 +217,12 @@ TEST_F(NormFilterGradKernels, GiveTheSameBitsInAnyOrder) {
   for (const FilterCase& c : cases()) {
     SCOPED_TRACE(c.convolution.name);
     const Graph graph(c, {.stored = kFloats});
-    expect_same_in_any_order(
-        [&] { return LibraryTester().run_all(*kernels(graph)[0], graph.joined, graph.inputs()); });
+    for (const bool tf32 : {false, true}) {
+      expect_same_in_any_order([&] {
+        return LibraryTester({.tf32 = tf32})
+            .run_all(*kernels(graph)[0], graph.joined, graph.inputs());
+      });
+    }
   }
 }
 
@@ -226,7 +261,9 @@ TEST_F(NormFilterGradKernels, KnowTheirVariants) {
     EXPECT_THROW(kernels(graph)[0]->describe(request, tester.context()), PlanError) << variant;
     EXPECT_THROW(kernels(graph)[0]->prepare(request, tester.context()), PlanError) << variant;
   };
-  for (const char* variant : {"64x24", "tiles-apart", "apart"}) expect_refused(alone, variant);
+  for (const char* variant : {"64x24", "tiles-apart", "apart", "tiles-tensor", "tiles-tensor-dx"}) {
+    expect_refused(alone, variant);
+  }
   for (const char* variant : {"tiles", "tf32-dx", "64x24-dx-apart"}) {
     expect_refused(behind, variant);
   }
