@@ -223,6 +223,21 @@ TEST_F(ConvMomentsKernels, OfManyBlocks) {
   check_moments(graph, graph.inputs());
 }
 
+// Where a step of k has more values than the filter sees, they are no zeros times what lies there.
+TEST_F(ConvMomentsKernels, AnInfinityOnTensorCoresIsOne) {
+  const Graph graph({"", {1, 6, 7, 1}, {5, 5, 1, 8}}, DType::bf16, false);
+  std::vector<Values> inputs = graph.inputs();
+  inputs[0][8] = std::numeric_limits<double>::infinity();
+  const KernelDef& kernel = kernel_named("adjoint.conv2d_thin_moments");
+  LibraryTester tester;
+  const auto infinities = [&](const char* variant) {
+    Values y = tester.run(kernel, graph.moments, inputs, variant);
+    for (double& value : y) value = std::isfinite(value) ? 0 : value;
+    return y;
+  };
+  EXPECT_EQ(infinities("tensor"), infinities("epilogue"));
+}
+
 std::vector<std::pair<Case, bool>> some_cases() {
   std::vector<std::pair<Case, bool>> some;
   for (const Case& c : thin_cases()) some.emplace_back(c, false);
