@@ -28,16 +28,14 @@ struct Columns {
   int splits = 1;  // blocks that share the rows of a tile
   ColumnGroups groups{1, 1, 1};
 
-  static constexpr int kThreads = 256;
+  static constexpr int kThreads = 256, kMostThreads = 512;
+  static constexpr int kReads = 4;  // of a thread of a pass that reduces, all under way at once
 
   // About `rows_each` rows for each thread, in at most `most_splits`. The lanes of a tile read a
   // cache line or two of each row: narrow tiles make for more blocks.
   Columns(int64_t rows, int64_t channels, int vec, int64_t rows_each, int64_t most_splits)
       : rows(rows), channels(channels), vec(vec) {
-    const int64_t packs = std::max<int64_t>(channels / vec, 1), most_lanes = vec == 1 ? 32 : 8;
-    tiles = static_cast<int>((packs + most_lanes - 1) / most_lanes);
-    lanes = static_cast<int>((packs + tiles - 1) / tiles);
-    depth = kThreads / lanes;
+    cut(vec == 1 ? 32 : 8, kThreads);
     const int64_t wanted = (rows + depth * rows_each - 1) / (depth * rows_each);
     splits = static_cast<int>(std::clamp<int64_t>(wanted, 1, most_splits));
   }
@@ -46,14 +44,23 @@ struct Columns {
   // as keep the blocks at what a large GPU runs at a time. A ticket for each tile; of more tiles
   // each is one block's.
   static Columns to_reduce(int64_t rows, int64_t channels, int vec, int tickets, int reads = 1) {
-    constexpr int64_t kReads = 4, kBlocks = 256;
-    const int64_t rows_each = std::max<int64_t>(kReads / reads, 1);
+    constexpr int64_t kBlocks = 256;
+    const int64_t rows_each = std::max(kReads / reads, 1);
     const Columns one(rows, channels, vec, rows_each, 1);
     const int64_t splits = one.tiles > tickets ? 1 : std::max<int64_t>(kBlocks / one.tiles, 1);
     Columns result(rows, channels, vec, rows_each, splits);
     result.groups = ColumnGroups(result.splits, result.tiles, tickets);
     return result;
   }
+  // For a pass in which a block has all rows of its channels, if it can: where those are many, it
+  // is large and its tile as narrow as 16 bytes of what is computed with, `pack` channels.
+  static Columns in_one(int64_t rows, int64_t channels, int vec, int pack) {
+    Columns result(rows, channels, vec, kReads, 1);
+    if (!result.fit_in_one()) result.cut(pack / vec, kMostThreads);
+    return result;
+  }
+  bool fit_in_one() const { return splits == 1 && rows <= int64_t{kReads} * depth; }
+
   // For a pass that writes each row: a row for each thread, or up to four once there are blocks
   // enough.
   static Columns to_write(int64_t rows, int64_t channels, int vec) {
@@ -78,6 +85,15 @@ struct Columns {
   template <typename Sum>
   size_t partial_bytes() const {
     return groups.partial_bytes<Sum>(channels);
+  }
+
+ private:
+  // Into tiles of at most so many lanes.
+  void cut(int64_t most_lanes, int threads) {
+    const int64_t packs = std::max<int64_t>(channels / vec, 1);
+    tiles = static_cast<int>((packs + most_lanes - 1) / most_lanes);
+    lanes = static_cast<int>((packs + tiles - 1) / tiles);
+    depth = threads / lanes;
   }
 };
 
@@ -108,6 +124,44 @@ struct ColumnPlace {
   }
 };
 
+// What each thread of a block has of its kVec channels, in shared memory.
+template <int kVec, typename Sum>
+class ColumnTable {
+ public:
+  __device__ explicit ColumnTable(const Columns& columns)
+      : threads_(columns.lanes * columns.depth), sums_(shared_memory<Sum>(kVec * threads_)) {}
+  __device__ void put(int v, const Sum& sum) const {
+    sums_[v * threads_ + static_cast<int>(threadIdx.x)] = sum;
+  }
+  // Called when all have put theirs; see reduce_columns.
+  template <typename Finish>
+  __device__ bool reduce(const Columns& columns, Sum* partials, unsigned* tickets,
+                         Finish finish) const {
+    __syncthreads();
+    const int width = columns.lanes * kVec;
+    const int64_t first = int64_t{blockIdx.x} * width;
+    const ColumnBlock block = {
+        .number = static_cast<int>(blockIdx.y),
+        .first = first,
+        .channels = static_cast<int>(min(int64_t{width}, columns.channels - first)),
+        .all = columns.channels,
+        .tickets = columns.splits == 1
+                       ? nullptr
+                       : tickets + static_cast<int>(blockIdx.x) * columns.groups.tickets()};
+    const ColumnSlice slice(block.channels);
+    Sum own;
+    const int column = slice.channel % kVec * threads_ + slice.channel / kVec;
+    for (int d = slice.slice; slice.is_inside() && d < columns.depth; d += slice.slices) {
+      own.merge(sums_[column + d * columns.lanes]);
+    }
+    return join_columns(block, columns.groups, partials, own, columns.table_bytes<Sum>(), finish);
+  }
+
+ private:
+  int threads_;
+  Shared<Sum> sums_;
+};
+
 // Sum() is the sum of nothing, and sum.merge(other) adds. accumulate(channel, rows, sums) adds a
 // thread's rows; finish(channel, sum) gets each channel's result once. `partials` holds
 // columns.partial_bytes<Sum>(); where a block has all rows, neither it nor tickets are used. Only
@@ -116,28 +170,11 @@ template <int kVec, typename Sum, typename Accumulate, typename Finish>
 __device__ inline bool reduce_columns(const Columns& columns, Sum* partials, unsigned* tickets,
                                       Accumulate accumulate, Finish finish) {
   const ColumnPlace<kVec> at(columns);
-  const int threads = columns.lanes * columns.depth, width = columns.lanes * kVec;
-  const Shared<Sum> table = shared_memory<Sum>(kVec * threads);
+  const ColumnTable<kVec, Sum> table(columns);
   Sum sums[kVec] = {};
   if (at.inside) accumulate(at.channel, at.rows(columns), sums);
-  for (int v = 0; v < kVec; ++v) table[v * threads + static_cast<int>(threadIdx.x)] = sums[v];
-  __syncthreads();
-  const int64_t first = int64_t{blockIdx.x} * width;
-  const ColumnBlock block = {
-      .number = static_cast<int>(blockIdx.y),
-      .first = first,
-      .channels = static_cast<int>(min(int64_t{width}, columns.channels - first)),
-      .all = columns.channels,
-      .tickets = columns.splits == 1
-                     ? nullptr
-                     : tickets + static_cast<int>(blockIdx.x) * columns.groups.tickets()};
-  const ColumnSlice slice(block.channels);
-  Sum own;
-  const int column = slice.channel % kVec * threads + slice.channel / kVec;
-  for (int d = slice.slice; slice.is_inside() && d < columns.depth; d += slice.slices) {
-    own.merge(table[column + d * columns.lanes]);
-  }
-  return join_columns(block, columns.groups, partials, own, columns.table_bytes<Sum>(), finish);
+  for (int v = 0; v < kVec; ++v) table.put(v, sums[v]);
+  return table.reduce(columns, partials, tickets, finish);
 }
 
 // Two sums at once.

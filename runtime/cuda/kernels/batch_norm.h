@@ -1,6 +1,6 @@
 // Batch normalisation, alone and together with relu and a max pool, forward and backward: what
 // norm.cu and norm_relu.cu share. Each way is two launches, one reduces per channel, one writes; or
-// a single one, where there are few rows.
+// a single one, where a block can have all rows of its channels.
 //
 //   const BatchNorm<Bf16, Bf16, float, true> norm(x_dims, &pool, epsilon);
 //   facts.workspace_bytes = norm.forward_bytes();
@@ -15,7 +15,7 @@
 // computed in. What is stored in fewer bits is rounded once, as it is written.
 #pragma once
 
-#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "ops/pool.h"
@@ -24,6 +24,7 @@
 #include "runtime/cuda/device/pack.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/batch_moments.h"
+#include "runtime/cuda/kernels/batch_norm_grad.h"
 #include "runtime/cuda/kernels/norm_winners.h"
 #include "runtime/cuda/kernels/visit.h"
 
@@ -77,232 +78,6 @@ __global__ void norm_in_one(Columns columns, NormWindows windows, NormArguments<
   write_norm<kVec, kRelu, 1>(columns, windows, a);
 }
 
-// Of the cotangents dh of h, of dh (x - mean), and of x - mean.
-struct NormSums {
-  double dh = 0;
-  double product = 0;
-  double distance = 0;
-
-  // Of a window, whose winner dy is for.
-  template <bool kRelu, typename P, int kVec>
-  __device__ void add(const NormWinners<P, kVec>& winners, int v, double dy) {
-    distance += winners.distances[v];
-    if (kRelu && !(winners.normal[v] > 0)) return;
-    dh += dy;
-    product += dy * static_cast<double>(winners.centred[v]);
-  }
-  __device__ void merge(const NormSums& other) {
-    dh += other.dh;
-    product += other.product;
-    distance += other.distance;
-  }
-};
-
-// Where a call has a bias: null, if it has none.
-template <typename P>
-const P* norm_bias(const KernelCall& call, size_t index) {
-  return index < call.inputs.size() ? call.input<P>(index) : nullptr;
-}
-
-// Of dy, x, scale, and offset with relu; mean, variance and perhaps a bias -> dx, dscale, doffset,
-// and perhaps dbias. Two vectors are in the workspace.
-template <typename X, typename Y, typename P>
-struct NormGradArguments {
-  const Y* dy;
-  const X* x;
-  const P *scale, *offset, *mean, *variance, *bias;
-  Compute<P> epsilon;
-  X* dx;
-  P *dscale, *doffset, *dbias;  // dbias may be missing
-  // dx = factor dh + shift + slope (x - mean), with dh the cotangent of h.
-  Compute<P>*shift, *slope;
-
-  NormGradArguments(const KernelCall& call, bool relu, int64_t channels, Compute<P> epsilon)
-      : dy(call.input<Y>(0)),
-        x(call.input<X>(1)),
-        scale(call.input<P>(2)),
-        offset(relu ? call.input<P>(3) : nullptr),
-        mean(call.input<P>(relu ? 4 : 3)),
-        variance(call.input<P>(relu ? 5 : 4)),
-        bias(norm_bias<P>(call, relu ? 6 : 5)),
-        epsilon(epsilon),
-        dx(call.output<X>(0)),
-        dscale(call.output<P>(1)),
-        doffset(call.output<P>(2)),
-        dbias(call.outputs.size() > 3 ? call.output<P>(3) : nullptr),
-        shift(static_cast<Compute<P>*>(call.workspace)),
-        slope(shift + channels) {}
-  // Of both, up to where more of the workspace may be used.
-  static size_t vector_bytes(int64_t channels) {
-    return (2 * channels * sizeof(Compute<P>) + 63) / 64 * 64;
-  }
-
-  __device__ void store(int64_t c, const NormSums& sums, int64_t pixels) const {
-    const double inverse = 1 / std::sqrt(static_cast<double>(widen(variance[c])) + epsilon);
-    const double count = static_cast<double>(pixels);
-    const Compute<P> s = widen(scale[c]);
-    const double rise = -(s * inverse) * (inverse * inverse) * (sums.product / count);
-    doffset[c] = narrow<P>(static_cast<Compute<P>>(sums.dh));
-    dscale[c] = narrow<P>(static_cast<Compute<P>>(pixels == 0 ? 0 : sums.product * inverse));
-    slope[c] = static_cast<Compute<P>>(rise);
-    // Of the same factor as the winners': else the sum of dx, zero but for rounding, would be off.
-    const auto factor = norm_factor<Compute<P>>(s, widen(variance[c]), epsilon);
-    shift[c] = static_cast<Compute<P>>(-factor * (sums.dh / count));
-    if (dbias == nullptr) return;
-    // The sum of dx: those of factor dh and of shift cancel.
-    dbias[c] = narrow<P>(static_cast<Compute<P>>(pixels == 0 ? 0 : rise * sums.distance));
-  }
-};
-
-template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__device__ inline void reduce_norm_grad(const Columns& columns, const NormWindows& windows,
-                                        NormSums* partials, unsigned* tickets,
-                                        const NormGradArguments<X, Y, P>& a) {
-  reduce_columns<kVec>(
-      columns, partials, tickets,
-      [&](int64_t channel, RowRange rows, NormSums(&sums)[kVec]) {
-        const NormChannels<P, kVec> k(channel, a.scale, a.offset, a.mean, a.variance, a.bias,
-                                      a.epsilon);
-        for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-          const X* from = a.x + first_pixel(windows, row) * columns.channels + channel;
-          const auto dy = load_pack<kVec>(a.dy + row * columns.channels + channel);
-          const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
-          for (int v = 0; v < kVec; ++v) {
-            sums[v].template add<kRelu>(winners, v, widen(dy[v]));
-          }
-        }
-      },
-      [&](int64_t channel, const NormSums& sums) { a.store(channel, sums, windows.pixels); });
-}
-
-// dx of a window's pixels.
-template <typename P, int kVec>
-struct WindowGrad {
-  using C = Compute<P>;
-  int winner[kVec];
-  C own[kVec];  // what the winner gets of dy
-  Pack<C, kVec> shift, slope;
-
-  __device__ WindowGrad(const C* shift, const C* slope)
-      : shift(load_pack<kVec>(shift)), slope(load_pack<kVec>(slope)) {
-    for (int v = 0; v < kVec; ++v) winner[v] = -1, own[v] = 0;
-  }
-  template <bool kRelu, typename Y>
-  __device__ void give(const NormChannels<P, kVec>& k, const NormWinners<P, kVec>& winners,
-                       const Pack<Y, kVec>& dy) {
-    for (int v = 0; v < kVec; ++v) {
-      if (kRelu && !(winners.normal[v] > 0)) continue;
-      winner[v] = winners.tap[v];
-      own[v] = k.factor[v] * widen(dy[v]);
-    }
-  }
-  template <typename X>
-  __device__ Pack<X, kVec> at(const NormChannels<P, kVec>& k, int tap,
-                              const Pack<X, kVec>& x) const {
-    Pack<X, kVec> result;
-    for (int v = 0; v < kVec; ++v) {
-      const C rest = shift[v] + slope[v] * k.centred(x[v], v);
-      result[v] = narrow<X>(tap == winner[v] ? rest + own[v] : rest);
-    }
-    return result;
-  }
-};
-
-// dx of a window's pixels, in their place.
-template <bool kRelu, int kSide, int kVec, typename X, typename Y, typename P>
-__device__ inline KnownWindow<X, kVec, kSide> window_grad(const NormWindows& w,
-                                                          const NormChannels<P, kVec>& k,
-                                                          WindowGrad<P, kVec> grad, const X* x,
-                                                          const Y* dy, int64_t channels) {
-  const auto given = load_pack<kVec>(dy);
-  KnownWindow<X, kVec, kSide> pixels(w, x, channels);
-  grad.template give<kRelu>(k, pixels.winners(k), given);
-  for (int t = 0; t < kSide * kSide; ++t) pixels.packs[t] = grad.at(k, t, pixels.packs[t]);
-  return pixels;
-}
-
-// The windows cover the images, and their side is known.
-template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__device__ inline void write_window(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
-                                    const NormChannels<P, kVec>& k, const WindowGrad<P, kVec>& grad,
-                                    int64_t channels, int64_t channel, int64_t window) {
-  const int64_t first = first_pixel(w, window) * channels + channel;
-  const auto dx = window_grad<kRelu, kSide>(w, k, grad, a.x + first,
-                                            a.dy + window * channels + channel, channels);
-  for (int t = 0; t < kSide * kSide; ++t) {
-    store_pack(a.dx + first + dx.offset(w, channels, t), dx.packs[t]);
-  }
-}
-
-// Of a cell: its window, and the pixels that no window covers.
-template <int kVec, bool kRelu, typename X, typename Y, typename P>
-__device__ inline void write_cell(const NormWindows& w, const NormGradArguments<X, Y, P>& a,
-                                  const NormChannels<P, kVec>& k, WindowGrad<P, kVec> grad,
-                                  int64_t channels, int64_t channel, int64_t cell) {
-  const Quotient row = divide(cell, w.cell_columns), image = divide(row.whole, w.cell_rows);
-  const int i = static_cast<int>(image.rest), j = static_cast<int>(row.rest);
-  const int64_t y = int64_t{i} * w.stride_y, x = int64_t{j} * w.stride_x;
-  const bool plain = w.cells == w.pixels;  // and images are not told apart
-  const int64_t pixel = plain ? cell : (image.whole * w.height + y) * w.width + x;
-  const int64_t height = plain ? 1 : min(int64_t{w.stride_y}, w.height - y);
-  const int64_t width = plain ? 1 : min(int64_t{w.stride_x}, w.width - x);
-  const X* from = a.x + pixel * channels + channel;
-  X* to = a.dx + pixel * channels + channel;
-  if (plain || (i < w.rows && j < w.columns)) {
-    const int64_t window = plain ? cell : (image.whole * w.rows + i) * w.columns + j;
-    const auto dy = load_pack<kVec>(a.dy + window * channels + channel);
-    grad.template give<kRelu>(k, find_winners<0>(w, k, from, channels), dy);
-  }
-  for (int p = 0; p < height; ++p) {
-    for (int q = 0; q < width; ++q) {
-      const int64_t offset = (p * w.width + q) * channels;
-      const int tap = p < w.window_y && q < w.window_x ? p * w.window_x + q : -2;
-      store_pack(to + offset, grad.at(k, tap, load_pack<kVec>(from + offset)));
-    }
-  }
-}
-
-template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__device__ inline void write_norm_grad(const Columns& columns, const NormWindows& windows,
-                                       const NormGradArguments<X, Y, P>& a) {
-  const ColumnPlace<kVec> at(columns);
-  if (!at.inside) return;
-  const NormChannels<P, kVec> k(at.channel, a.scale, a.offset, a.mean, a.variance, a.bias,
-                                a.epsilon);
-  const WindowGrad<P, kVec> grad(a.shift + at.channel, a.slope + at.channel);
-  const RowRange rows = at.rows(columns);
-  for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
-    if constexpr (kSide != 0) {
-      write_window<kVec, kRelu, kSide>(windows, a, k, grad, columns.channels, at.channel, row);
-    } else {
-      write_cell<kVec, kRelu>(windows, a, k, grad, columns.channels, at.channel, row);
-    }
-  }
-}
-
-template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__global__ void norm_grad_sums(Columns columns, NormWindows windows, NormSums* partials,
-                               unsigned* tickets, NormGradArguments<X, Y, P> a) {
-  begin_kernel();
-  reduce_norm_grad<kVec, kRelu, kSide>(columns, windows, partials, tickets, a);
-}
-
-template <int kVec, bool kRelu, int kSide, typename X, typename Y, typename P>
-__global__ void norm_grad_write(Columns columns, NormWindows windows,
-                                NormGradArguments<X, Y, P> a) {
-  begin_kernel();
-  write_norm_grad<kVec, kRelu, kSide>(columns, windows, a);
-}
-
-// Both, where each block has all rows of its channels and windows are pixels.
-template <int kVec, bool kRelu, typename X, typename Y, typename P>
-__global__ void norm_grad_in_one(Columns columns, NormWindows windows,
-                                 NormGradArguments<X, Y, P> a) {
-  begin_kernel();
-  reduce_norm_grad<kVec, kRelu, 1>(columns, windows, nullptr, nullptr, a);
-  write_norm_grad<kVec, kRelu, 1>(columns, windows, a);
-}
-
 // The launches.
 template <typename X, typename Y, typename P, bool kRelu>
 class BatchNorm {
@@ -342,15 +117,26 @@ class BatchNorm {
   // dy, x, scale, and offset with relu; mean, variance -> dx, dscale, doffset, and
   // perhaps dbias (where windows cover x).
   void backward(const KernelCall& call) const {
-    const Columns columns = reducing(windows_.windows, windows_.taps());
-    if (!in_one(columns) || channels_ == 0) {
-      backward_sums(call);
-      return backward_write(call);
-    }
+    if (fits_backward_in_one()) return backward_in_one(call);
+    backward_apart(call);
+  }
+  void backward_apart(const KernelCall& call) const {
+    backward_sums(call);
+    backward_write(call);
+  }
+  // In one launch, if that fits; places are ints there.
+  bool fits_backward_in_one() const {
+    const bool is_known = are_pixels() || (kRelu && vec() > 1 && windows_.known_side() == 2);
+    return is_known && windows_.pixels * channels_ <= std::numeric_limits<int>::max() &&
+           backward_columns().fit_in_one();
+  }
+  void backward_in_one(const KernelCall& call) const {
+    if (channels_ == 0) return;
     visit_pack<C>(channels_, [&]<int kVec>() {
-      launch("norm_grad_in_one", norm_grad_in_one<kVec, kRelu, X, Y, P>,
-             columns.template reducing_shape<NormSums>(), call.stream, columns, windows_,
-             grad_arguments(call));
+      if constexpr (kRelu && kVec > 1) {
+        if (!are_pixels()) return backward_in_one<kVec, 2>(call);
+      }
+      backward_in_one<kVec, 1>(call);
     });
   }
   // Its first half: all but dx, and NormGradArguments::store is called for each channel.
@@ -384,6 +170,9 @@ class BatchNorm {
   Columns reducing(int64_t rows, int reads = 1) const {
     return Columns::to_reduce(rows, channels_, vec(), kTickets, reads);
   }
+  Columns backward_columns() const {
+    return Columns::in_one(windows_.windows, channels_, vec(), kPack);
+  }
   Columns writing(int64_t rows) const { return Columns::to_write(rows, channels_, vec()); }
 
   // Calls body<kVec, kSide>().
@@ -404,11 +193,14 @@ class BatchNorm {
     return reinterpret_cast<Sum*>(static_cast<char*>(call.workspace) + vector_bytes());
   }
 
-  // Whether one launch does both: the block that reduces some channels has all their rows, and each
-  // thread only a few.
-  bool in_one(const Columns& columns) const {
-    return windows_.windows == windows_.pixels && columns.splits == 1 &&
-           columns.rows <= 4 * columns.depth;
+  bool are_pixels() const { return windows_.windows == windows_.pixels; }
+
+  template <int kVec, int kSide>
+  void backward_in_one(const KernelCall& call) const {
+    const Columns columns = backward_columns();
+    launch("norm_grad_in_one", norm_grad_in_one<kVec, kRelu, kSide, X, Y, P>,
+           columns.template reducing_shape<NormSums>(), call.stream, columns, windows_,
+           grad_arguments(call));
   }
 
   template <typename M>
@@ -425,7 +217,7 @@ class BatchNorm {
   void forward(const KernelCall& call, const MomentResults<P>& results,
                const NormArguments<X, Y, P, M>& arguments) const {
     const Columns columns = reducing(windows_.pixels);
-    if (in_one(columns)) {
+    if (are_pixels() && columns.fit_in_one()) {
       return visit_pack<C>(channels_, [&]<int kVec>() {
         launch("norm_in_one", norm_in_one<kVec, kRelu, X, Y, P, M>,
                columns.template reducing_shape<Sums>(), call.stream, columns, windows_, arguments,

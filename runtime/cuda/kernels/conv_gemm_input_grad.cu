@@ -3,7 +3,7 @@
 #include "runtime/cuda/device/column_join.h"
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/gemm_tensor.h"
-#include "runtime/cuda/kernels/batch_norm.h"
+#include "runtime/cuda/kernels/batch_norm_grad.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_gemm_copy.h"
 #include "runtime/cuda/kernels/conv_gemm_resident.h"

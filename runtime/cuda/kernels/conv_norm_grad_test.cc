@@ -129,7 +129,7 @@ int check(const Graph& graph, const std::vector<Values>& inputs, const Options& 
                                   plain_variant(variant));
       std::vector<Values> norm_inputs = {g};
       norm_inputs.insert(norm_inputs.end(), inputs.begin() + 2, inputs.end());
-      const std::vector<Values> want = tester.run_all(norm, graph.norm, norm_inputs);
+      const std::vector<Values> want = tester.run_all(norm, graph.norm, norm_inputs, "apart");
       const std::vector<Values> got = tester.run_all(*kernel, graph.joined, inputs, variant);
       if (is_apart) {
         EXPECT_EQ(got, want);

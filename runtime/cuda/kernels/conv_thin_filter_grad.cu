@@ -6,7 +6,7 @@
 #include "runtime/cuda/device/element.h"
 #include "runtime/cuda/device/last_block.h"
 #include "runtime/cuda/device/pack.h"
-#include "runtime/cuda/kernels/batch_norm.h"
+#include "runtime/cuda/kernels/batch_norm_grad.h"
 #include "runtime/cuda/kernels/conv_thin.h"
 #include "runtime/cuda/kernels/conv_thin_geometry.h"
 #include "runtime/cuda/kernels/conv_thin_sums.h"
@@ -65,9 +65,10 @@ struct NormGrad {
             grad.a.epsilon),
           of_window(grad.a.shift + channel, grad.a.slope + channel) {}
     __device__ KnownWindow<T, 4, kSide> window(const Thin& g, int pixel, int number) const {
-      return window_grad<true, kSide>(grad.windows, k, of_window,
-                                      grad.a.x + pixel * g.y_channels + channel,
-                                      grad.a.dy + number * g.y_channels + channel, g.y_channels);
+      const auto dy = load_pack<4>(grad.a.dy + number * g.y_channels + channel);
+      const KnownWindow<T, 4, kSide> x(grad.windows, grad.a.x + pixel * g.y_channels + channel,
+                                       g.y_channels);
+      return window_grad<true>(k, of_window, x, dy);
     }
     __device__ Patch operator()(const Thin& g, const Place& at) const {
       Patch patch = {};

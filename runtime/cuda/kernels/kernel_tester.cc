@@ -131,6 +131,14 @@ std::vector<RawRun> run_in_orders(const KernelDef& kernel, const KernelRequest& 
 #endif
 }
 
+const KernelDef& kernel_of(Value result) {
+  static const KernelTable kTable = tested_kernels();
+  const KernelDef* kernel = kernel_for(kTable, result.node(), result.block());
+  if (kernel == nullptr)
+    throw std::logic_error("no kernel for " + std::string(result.node().op->name));
+  return *kernel;
+}
+
 }  // namespace
 
 KernelTable tested_kernels() {
@@ -150,8 +158,9 @@ const KernelDef* kernel_for(const KernelTable& table, const Node& node, const Bl
 }
 
 KernelRun run_kernel(const KernelDef& kernel, const Node& node, const Block& block,
-                     const std::vector<oracle::Tensor>& inputs) {
-  const KernelRequest request = request_of(node, block);
+                     const std::vector<oracle::Tensor>& inputs, const std::string& variant) {
+  KernelRequest request = request_of(node, block);
+  request.variant = variant;
   std::vector<Tensor> tensors;
   for (const oracle::Tensor& input : inputs) tensors.push_back(to_runtime(input));
   std::vector<std::pair<int, int>> places = {{-1, -1}};
@@ -175,12 +184,15 @@ KernelRun run_kernel(const KernelDef& kernel, const Node& node, const Block& blo
   return result;
 }
 
-KernelRun run_kernel(Value result, const std::vector<oracle::Tensor>& inputs) {
-  static const KernelTable kTable = tested_kernels();
-  const KernelDef* kernel = kernel_for(kTable, result.node(), result.block());
-  if (kernel == nullptr)
-    throw std::logic_error("no kernel for " + std::string(result.node().op->name));
-  return run_kernel(*kernel, result.node(), result.block(), inputs);
+KernelRun run_kernel(Value result, const std::vector<oracle::Tensor>& inputs,
+                     const std::string& variant) {
+  return run_kernel(kernel_of(result), result.node(), result.block(), inputs, variant);
+}
+
+std::vector<std::string> variants_of(Value result) {
+  const KernelDef& kernel = kernel_of(result);
+  if (kernel.variants == nullptr) return {""};
+  return kernel.variants(request_of(result.node(), result.block()), no_libraries());
 }
 
 ::testing::AssertionResult as_the_oracle(const KernelDef& kernel, const Node& node,

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,9 +34,12 @@ struct KernelRun {
 // failure if another order of blocks or a run in place gives other bits, if tickets are left, or if
 // the test double finds anything.
 KernelRun run_kernel(const KernelDef& kernel, const Node& node, const Block& block,
-                     const std::vector<oracle::Tensor>& inputs);
-// The same by the table's kernel for the node that `result` belongs to.
-KernelRun run_kernel(Value result, const std::vector<oracle::Tensor>& inputs);
+                     const std::vector<oracle::Tensor>& inputs, const std::string& variant = "");
+// The same by the table's kernel for the node that `result` belongs to, as one of its variants.
+KernelRun run_kernel(Value result, const std::vector<oracle::Tensor>& inputs,
+                     const std::string& variant = "");
+// That kernel's variants, or the one that needs no name.
+std::vector<std::string> variants_of(Value result);
 
 // Runs the node and compares with its oracle; the inputs are first rounded to their types.
 ::testing::AssertionResult as_the_oracle(const KernelDef& kernel, const Node& node,

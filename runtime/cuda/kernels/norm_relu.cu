@@ -4,8 +4,10 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "graph/error.h"
 #include "runtime/cuda/kernel.h"
 #include "runtime/cuda/kernels/batch_norm.h"
 #include "runtime/cuda/kernels/norm_relu.h"
@@ -147,10 +149,6 @@ KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&) {
                        });
 }
 
-PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&) {
-  return prepare_grad(request,
-                      [](const auto& norm, const KernelCall& call) { norm.backward(call); });
-}
 PreparedKernel prepare_norm_relu_grad_sums(const KernelRequest& request, Context&) {
   return prepare_grad(request,
                       [](const auto& norm, const KernelCall& call) { norm.backward_sums(call); });
@@ -161,6 +159,38 @@ PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Contex
 }
 
 namespace {
+
+// The variants of the whole: in one launch, where that fits, or in two.
+constexpr std::string_view kInOne = "in-one", kApart = "apart";
+
+bool fits_in_one(const KernelRequest& request) {
+  return visit_storage(grad_storage(request), [&]<typename X, typename Y, typename P>() {
+    return norm_of<X, Y, P>(request, 1).fits_backward_in_one();
+  });
+}
+
+std::vector<std::string> grad_variants(const KernelRequest& request, Context&) {
+  if (!fits_in_one(request)) return {std::string(kApart)};
+  return {std::string(kInOne), std::string(kApart)};
+}
+
+PreparedKernel prepare_grad_apart(const KernelRequest& request, Context&) {
+  return prepare_grad(request,
+                      [](const auto& norm, const KernelCall& call) { norm.backward_apart(call); });
+}
+
+PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context& context) {
+  const bool fits = fits_in_one(request);
+  const std::string_view variant = !request.variant.empty() ? request.variant
+                                   : fits                   ? kInOne
+                                                            : kApart;
+  if (variant == kApart) return prepare_grad_apart(request, context);
+  if (variant != kInOne || !fits) {
+    throw PlanError("batch norm's gradient is not computed in " + std::string(variant));
+  }
+  return prepare_grad(request,
+                      [](const auto& norm, const KernelCall& call) { norm.backward_in_one(call); });
+}
 
 constexpr KernelDef kKernels[] = {
     {.name = "adjoint.norm_relu",
@@ -177,15 +207,23 @@ constexpr KernelDef kKernels[] = {
      .op = "region",
      .supports = supports_norm_relu_grad,
      .describe = describe_norm_relu_grad,
-     .prepare = prepare_norm_relu_grad},
+     .prepare = prepare_norm_relu_grad,
+     .variants = grad_variants},
 };
+
+// What has halves.
+constexpr KernelDef kGradApart = {.name = "adjoint.norm_relu_grad",
+                                  .op = "region",
+                                  .supports = supports_norm_relu_grad,
+                                  .describe = describe_norm_relu_grad,
+                                  .prepare = prepare_grad_apart};
 
 }  // namespace
 
 std::span<const KernelDef> norm_relu_kernels() { return kKernels; }
 
 NormGradKernel norm_relu_grad_kernel() {
-  return {&kKernels[2], [](const KernelRequest& request, Context& context) -> NormGradSums {
+  return {&kGradApart, [](const KernelRequest& request, Context& context) -> NormGradSums {
             return [sums = prepare_norm_relu_grad_sums(request, context)](
                        const KernelCall& call, const PreparedKernel& write) {
               sums(call);

@@ -29,7 +29,6 @@ struct NormFacts {
 
 bool supports_norm_relu_grad(const KernelRequest& request);
 KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&);
-PreparedKernel prepare_norm_relu_grad(const KernelRequest& request, Context&);
 // Its halves: all but dx, which stores the sums of each channel (NormGradArguments), and dx.
 PreparedKernel prepare_norm_relu_grad_sums(const KernelRequest& request, Context&);
 PreparedKernel prepare_norm_relu_grad_write(const KernelRequest& request, Context&);

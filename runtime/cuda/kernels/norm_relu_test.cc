@@ -3,11 +3,13 @@
 
 #include <cmath>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "graph/block.h"
+#include "graph/error.h"
 #include "ops/elementwise.h"
 #include "ops/norm.h"
 #include "ops/pool.h"
@@ -16,6 +18,10 @@
 #include "runtime/cuda/kernels/kernel_tester.h"
 #include "runtime/patterns.h"
 #include "tests/harness/case_graph.h"
+
+#ifdef ADJOINT_FAKE_CUDA
+#include "tests/fake_cuda/fake_cuda.h"
+#endif
 
 namespace adjoint::cuda {
 namespace {
@@ -167,13 +173,16 @@ std::vector<oracle::Tensor> inputs_of(Value region, int positive) {
   return inputs;
 }
 
+// In each variant.
 void expect_close(Value region, const std::vector<oracle::Tensor>& inputs) {
-  const KernelRun run = run_kernel(region, inputs);
   const oracle::Outputs want = oracle::evaluate(region.node(), inputs);
-  ASSERT_EQ(run.outputs.size(), want.size());
-  for (size_t i = 0; i < want.size(); ++i) {
-    const double relative = 64 * static_cast<double>(oracle::epsilon(want[i].dtype));
-    EXPECT_TRUE(close(run.outputs[i], want[i], relative, 1)) << "output " << i;
+  for (const std::string& variant : variants_of(region)) {
+    const KernelRun run = run_kernel(region, inputs, variant);
+    ASSERT_EQ(run.outputs.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+      const double relative = 64 * static_cast<double>(oracle::epsilon(want[i].dtype));
+      EXPECT_TRUE(close(run.outputs[i], want[i], relative, 1)) << variant << ", output " << i;
+    }
   }
 }
 
@@ -205,6 +214,76 @@ TEST(NormReluTest, OfManyRows) {
   expect_close(regions.forward, inputs_of(regions.forward, -1));
   expect_close(regions.backward, inputs_of(regions.backward, 5));
 }
+
+constexpr Stored kFloats = {DType::f32, DType::f32}, kDoubles = {DType::f64, DType::f64},
+                 kBf16s = {DType::bf16, DType::bf16};
+const PoolAttributes kTwo = {.window = {2, 2}, .stride = {2, 2}};
+
+// Several for a thread, the most that there may be, and a rest: of pixels and of windows, in one
+// tile of channels and in several, whose last one is narrow.
+TEST(NormReluTest, OfManyRowsInOneLaunch) {
+  for (const Case& c :
+       {Case{{33, 8, 2, 4}, {}}, Case{{2048, 4}, {}}, Case{{512, 5}, {}}, Case{{133, 6}, {}},
+        Case{{513, 2, 2, 8}, kTwo}, Case{{8, 32, 32, 4}, kTwo}, Case{{3, 10, 26, 20}, kTwo}}) {
+    for (const Stored& stored : {kFloats, kDoubles, kBf16s}) {
+      const bool biased = stored.x != DType::f32;
+      const Regions regions(c, stored, biased, biased);
+      ASSERT_EQ(variants_of(regions.backward)[0], "in-one");
+      expect_close(regions.backward, inputs_of(regions.backward, 5));
+    }
+  }
+}
+
+using Names = std::vector<std::string>;
+
+TEST(NormReluTest, OneLaunchIsForRowsThatABlockCanKeep) {
+  const auto variants = [](const Case& c, const Stored& stored = kFloats) {
+    return variants_of(Regions(c, stored).backward);
+  };
+  const Names both = {"in-one", "apart"}, apart = {"apart"};
+  for (const Stored& stored : {kFloats, kBf16s, Stored{DType::f32, DType::bf16}}) {
+    EXPECT_EQ(variants({{128, 8, 8, 48}, kTwo}, stored), both);
+    EXPECT_EQ(variants({{129, 8, 8, 48}, kTwo}, stored), apart);
+    EXPECT_EQ(variants({{2048, 48}, {}}, stored), both);
+    EXPECT_EQ(variants({{2049, 48}, {}}, stored), apart);
+  }
+  EXPECT_EQ(variants({{512, 21}, {}}), both);
+  EXPECT_EQ(variants({{513, 21}, {}}), apart);
+  EXPECT_EQ(variants({{2048, 1}, {}}), both);
+  EXPECT_EQ(variants({{2048, 2}, {}}, kDoubles), both);
+  EXPECT_EQ(variants({{8, 32, 32, 2}, kTwo}, kDoubles), both);
+  // A row and a column left over; other windows; channels one by one.
+  EXPECT_EQ(variants({{1, 7, 8, 4}, kTwo}), apart);
+  EXPECT_EQ(variants({{1, 8, 7, 4}, kTwo}), apart);
+  EXPECT_EQ(variants({{1, 6, 6, 4}, {.window = {3, 3}, .stride = {3, 3}}}), apart);
+  EXPECT_EQ(variants({{1, 4, 4, 6}, kTwo}), apart);
+}
+
+TEST(NormReluTest, KnowsItsVariants) {
+  const auto run = [](const Case& c, const char* variant) {
+    const Regions regions(c, kFloats);
+    run_kernel(regions.backward, inputs_of(regions.backward, 5), variant);
+  };
+  run({{4, 4}, {}}, "");
+  run({{2049, 4}, {}}, "");
+  EXPECT_THROW(run({{2049, 4}, {}}, "in-one"), PlanError);
+  EXPECT_THROW(run({{4, 4}, {}}, "in-two"), PlanError);
+}
+
+#ifdef ADJOINT_FAKE_CUDA
+TEST(NormReluTest, AVariantIsItsLaunches) {
+  const Regions regions({{5, 8, 8, 8}, kTwo}, kFloats);
+  const auto launches = [&](const char* variant) {
+    run_kernel(regions.backward, inputs_of(regions.backward, 5), variant);
+    return fake_cuda::launches();  // of the last order of blocks
+  };
+  using Launches = std::map<std::string, int64_t>;
+  const Launches one = {{"norm_grad_in_one", 1}};
+  EXPECT_EQ(launches(""), one);
+  EXPECT_EQ(launches("in-one"), one);
+  EXPECT_EQ(launches("apart"), (Launches{{"norm_grad_sums", 1}, {"norm_grad_write", 1}}));
+}
+#endif
 
 // The bias's gradient, where windows cover the image; mean and variance are any, so that it is far
 // from zero.

@@ -81,8 +81,17 @@ struct KnownWindow {
   __device__ KnownWindow(const NormWindows& w, const X* x, int64_t channels) {
     for (int t = 0; t < kSide * kSide; ++t) packs[t] = load_pack<kVec>(x + offset(w, channels, t));
   }
+  __device__ void store(const NormWindows& w, X* to, int64_t channels) const {
+    for (int t = 0; t < kSide * kSide; ++t) store_pack(to + offset(w, channels, t), packs[t]);
+  }
   __device__ static int64_t offset(const NormWindows& w, int64_t channels, int tap) {
     return (tap / kSide * w.width + tap % kSide) * channels;
+  }
+  // One of the channels alone.
+  __device__ KnownWindow<X, 1, kSide> channel(int v) const {
+    KnownWindow<X, 1, kSide> result;
+    for (int t = 0; t < kSide * kSide; ++t) result.packs[t][0] = packs[t][v];
+    return result;
   }
   template <typename P>
   __device__ NormWinners<P, kVec> winners(const NormChannels<P, kVec>& k) const {
