@@ -19,7 +19,7 @@
 namespace adjoint::cuda {
 namespace {
 
-using ::testing::HasSubstr;
+using ::testing::HasSubstr, ::testing::Not;
 
 std::string before(const std::string& text, const std::string& part) {
   return text.substr(0, text.find(part));
@@ -82,6 +82,14 @@ TEST_F(GenerateTest, AGatherComputesItsIndexOncePerPack) {
   EXPECT_EQ(count(rows, "checked_index("), 1);
   EXPECT_EQ(count(permuted_rows(8, 61), "checked_index("), 2);
   EXPECT_THAT(permuted_rows(7, 60), HasSubstr("for (int v = 0; v < 1; ++v)"));
+}
+
+TEST_F(GenerateTest, LinesAreIndentedAsTheirLoopIs) {
+  const std::string rows = permuted_rows(8, 60), start = before(rows, "for (int v");
+  EXPECT_THAT(start, HasSubstr("\n  [[maybe_unused]] const "));
+  EXPECT_THAT(start, Not(HasSubstr("\n    ")));
+  EXPECT_THAT(rows.substr(start.size()), HasSubstr("\n    y0[v] = "));
+  EXPECT_THAT(rows.substr(start.size()), HasSubstr("\n  }\n  store_pack("));
 }
 
 // Where the elements of a pack would have indices of their own, there are no packs.

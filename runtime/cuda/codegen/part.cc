@@ -220,12 +220,12 @@ void PartWriter::write_point(const Space& space, const PointWriter& point,
                              const std::function<bool(Axes)>& is_wanted) {
   for (int i = 0; i < space.affine_count(); ++i) {
     if (!is_wanted(space.axes_of(i))) continue;
-    line("  [[maybe_unused]] const " + index_type() + " i" + std::to_string(i) + " = " +
-         address(i) + ";");
+    line("[[maybe_unused]] const " + index_type() + " i" + std::to_string(i) + " = " + address(i) +
+         ";");
   }
   for (const PointWriter::Load& load : point.loads()) {
     if (!is_wanted(space.axes_of(load.affine))) continue;
-    const std::string variable = "  const " + compute_name(load.dtype) + " " + load.name + " = ";
+    const std::string variable = "const " + compute_name(load.dtype) + " " + load.name + " = ";
     if (is_loaded(load)) {
       line(variable + "widen(" + load.name + "_pack[v]);");
     } else {
@@ -234,7 +234,7 @@ void PartWriter::write_point(const Space& space, const PointWriter& point,
     }
   }
   for (const PointWriter::Line& computed : point.lines()) {
-    if (is_wanted(computed.axes)) line("  " + computed.text);
+    if (is_wanted(computed.axes)) line(computed.text);
   }
 }
 
@@ -261,14 +261,16 @@ void PartWriter::write_elements(int pack, const std::function<std::string(size_t
       [&](Axes axes) { return (axes & moving) == 0; });
   code_ += "#pragma unroll\n";
   line("for (int v = 0; v < " + size + "; ++v) {");
+  indent_ += "  ";
   write_point(
       space_, point_, [this](int affine) { return address(affine, "v"); }, is_loaded,
       [&](Axes axes) { return (axes & moving) != 0; });
   for (const Store& store : stores_) {
-    line("  y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
+    line("y" + std::to_string(store.output) + "[v] = narrow<" + type_name(store.dtype) + ">(" +
          store.value + ");");
   }
-  for (size_t i = 0; i < reductions_.size(); ++i) line("  " + accumulate(i));
+  for (size_t i = 0; i < reductions_.size(); ++i) line(accumulate(i));
+  indent_.resize(indent_.size() - 2);
   line("}");
   for (const Store& store : stores_) {
     const std::string output = std::to_string(store.output);

@@ -111,7 +111,7 @@ class PartWriter {
                    const std::function<std::string(int)>& address,
                    const std::function<bool(const PointWriter::Load&)>& is_loaded,
                    const std::function<bool(Axes)>& is_wanted);
-  void line(const std::string& text) { code_ += "  " + text + "\n"; }
+  void line(const std::string& text) { code_ += indent_ + text + "\n"; }
 
   const Block& body_;
   int number_;
@@ -121,6 +121,7 @@ class PartWriter {
   std::vector<Store> stores_;
   std::vector<Reduction> reductions_;
   std::unique_ptr<Tail> tail_;  // null: there is none
+  std::string indent_ = "  ";
   std::string code_;
   int64_t blocks_ = 0;
   size_t workspace_bytes_ = 0;
