@@ -75,7 +75,7 @@ int run_eval(const Settings& settings) {
   const bool streamed = trained.trainer.test_data() == DataPlace::streamed;
   std::printf("%s, %lld test images%s: loss %.4f, accuracy %.2f %%\n", source.name.c_str(),
               static_cast<long long>(test.count), streamed ? " (streamed)" : "", score.loss,
-              100 * score.accuracy);
+              score.accuracy);
   print_confusion(confusion);
   return 0;
 }

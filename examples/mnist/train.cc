@@ -162,14 +162,14 @@ class Training {
     std::printf(
         "%s  train loss %.4f accuracy %.2f %%  test loss %.4f accuracy %.2f %%  %.2f s  "
         "%.0f images/s\n",
-        label(trainer_->epoch()).c_str(), epoch.train.loss, 100 * epoch.train.accuracy, test.loss,
-        100 * test.accuracy, epoch.seconds, rate);
+        label(trainer_->epoch()).c_str(), epoch.train.loss, epoch.train.accuracy, test.loss,
+        test.accuracy, epoch.seconds, rate);
     std::fflush(stdout);
     report_.write({{"epoch", trainer_->epoch()},
                    {"train_loss", epoch.train.loss},
-                   {"train_accuracy", 100 * epoch.train.accuracy},
+                   {"train_accuracy", epoch.train.accuracy},
                    {"test_loss", test.loss},
-                   {"test_accuracy", 100 * test.accuracy},
+                   {"test_accuracy", test.accuracy},
                    {"seconds", epoch.seconds},
                    {"evaluation_seconds", evaluation.count()},
                    {"images_per_second", rate}});
@@ -182,7 +182,7 @@ class Training {
   void show_done() {
     last_ = trainer_->evaluate();
     std::printf("%lld epochs are done  test loss %.4f accuracy %.2f %%\n",
-                static_cast<long long>(trainer_->epoch()), last_.loss, 100 * last_.accuracy);
+                static_cast<long long>(trainer_->epoch()), last_.loss, last_.accuracy);
   }
 
   int interrupted() {
@@ -201,7 +201,7 @@ class Training {
             {"seconds", seconds_},
             {"images_per_second", seconds_ > 0 ? static_cast<double>(images_) / seconds_ : 0},
             {"test_loss", last_.loss},
-            {"test_accuracy", 100 * last_.accuracy},
+            {"test_accuracy", last_.accuracy},
             {"model", info_.model.network},
             {"batch", info_.batch},
             {"learning_rate", info_.model.learning_rate},

@@ -201,9 +201,7 @@ EpochResult Trainer::run_steps(const StepHook& after_step) {
 }
 
 Score Trainer::score_so_far(int64_t done) const {
-  const double seen = static_cast<double>(done);
-  return {state_.get(kLossSum).item<double>() / seen,
-          static_cast<double>(integer(kCorrect)) / seen};
+  return Score::of(state_.get(kLossSum).item<double>(), integer(kCorrect), done);
 }
 
 // The state is as before the bad step, which fails again in the same way.
@@ -264,9 +262,8 @@ Score Trainer::evaluate(std::vector<std::vector<int64_t>>* confusion) {
     const auto predicted = classes.values<int64_t>();
     for (int64_t i = 0; i < size; ++i) ++(*confusion)[test_labels_[start + i]][predicted[i]];
   }
-  const double count = static_cast<double>(test_count_);
-  return {on_host(new_sums_.at("loss")).item<double>() / count,
-          static_cast<double>(on_host(new_sums_.at("correct")).item<int64_t>()) / count};
+  return Score::of(on_host(new_sums_.at("loss")).item<double>(),
+                   on_host(new_sums_.at("correct")).item<int64_t>(), test_count_);
 }
 
 std::vector<float> Trainer::predict(const std::vector<uint8_t>& image) {

@@ -40,10 +40,16 @@ struct TrainerOptions {
   std::optional<size_t> max_resident_bytes = {};
 };
 
-// Means over images; accuracies are shares of 1.
+// Of images: their mean loss, and in percent how many are recognised (one division, so that no
+// digits are written that the count does not give).
 struct Score {
   double loss = 0;
   double accuracy = 0;
+
+  static Score of(double loss_sum, int64_t correct, int64_t images) {
+    const double count = static_cast<double>(images);
+    return {loss_sum / count, 100 * static_cast<double>(correct) / count};
+  }
 };
 
 struct EpochResult {

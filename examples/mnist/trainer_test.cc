@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -96,7 +97,7 @@ TEST(TrainerTest, LearnsToTellBlocksApart) {
     (i == 0 ? first : last) = result.train.loss;
   }
   EXPECT_LT(last, 0.5 * first);
-  EXPECT_GT(trial.trainer.evaluate().accuracy, 0.9);
+  EXPECT_GT(trial.trainer.evaluate().accuracy, 90);
   EXPECT_EQ(trial.trainer.epoch(), 12);
   EXPECT_EQ(trial.trainer.position(), 0);
 }
@@ -280,7 +281,13 @@ TEST(TrainerTest, ConfusionCountsEveryTestImage) {
     right += confusion[i][i];
   }
   EXPECT_EQ(all, 40);
-  EXPECT_DOUBLE_EQ(score.accuracy, static_cast<double>(right) / 40);
+  EXPECT_EQ(score.accuracy, 100.0 * static_cast<double>(right) / 40);
+}
+
+TEST(ScoreTest, HasTheDigitsThatTheCountGives) {
+  EXPECT_EQ(nlohmann::json(Score::of(5, 9884, 10000).accuracy).dump(), "98.84");
+  EXPECT_EQ(nlohmann::json(Score::of(5, 7, 100).accuracy).dump(), "7.0");
+  EXPECT_EQ(Score::of(5, 1, 10).loss, 0.5);
 }
 
 }  // namespace
