@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "examples/mnist/test_digits.h"
 #include "examples/mnist/trainer.h"
@@ -40,29 +42,62 @@ std::shared_ptr<Device> make_device(const adjoint::testing::GpuUnderTest& gpu) {
   return gpu.device({.autotune = false, .kernel_cache = adjoint::testing::kernel_cache()});
 }
 
-void expect_near(const State& found, const State& want, double tolerance) {
-  for (const std::string& name : want.variable_names()) {
-    const Tensor x = found.get(name), y = want.get(name);
-    if (y.type().dtype != DType::f32) continue;
-    const auto a = x.values<float>(), b = y.values<float>();
-    double difference = 0;
-    for (size_t i = 0; i < b.size(); ++i) {
-      difference = std::max<double>(difference, std::abs(a[i] - b[i]) / (1 + std::abs(b[i])));
-    }
-    EXPECT_LE(difference, tolerance) << name;
+// The largest difference of two values, over 1 and the second.
+double difference(const Tensor& found, const Tensor& want) {
+  const auto a = found.values<float>(), b = want.values<float>();
+  double largest = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    largest = std::max<double>(largest, std::abs(a[i] - b[i]) / (1 + std::abs(b[i])));
   }
+  return largest;
 }
 
-// Steps of 128 and 96 images, and one of 128 that the GPU replays.
+std::vector<std::string> floats_of(const State& state) {
+  std::vector<std::string> names = state.variable_names();
+  std::erase_if(names, [&](const std::string& name) {
+    return state.variable_type(name).dtype != DType::f32;
+  });
+  return names;
+}
+
+// How many channels, the last dimension, have values that differ by more than `tolerance`.
+int64_t channels_apart(const Tensor& found, const Tensor& want, float tolerance) {
+  const auto a = found.values<float>(), b = want.values<float>();
+  const size_t channels = static_cast<size_t>(want.type().dims.back());
+  std::set<size_t> apart;
+  for (size_t i = 0; i < b.size(); ++i) {
+    if (!(std::abs(a[i] - b[i]) <= tolerance)) apart.insert(i % channels);
+  }
+  return static_cast<int64_t>(apart.size());
+}
+
+// Of a pool's windows, of which a step has half a million, the two largest may be so near that
+// rounding chooses: then the window's gradient goes to a neighbour, once in a step or two. That
+// moves the filter of one channel of the second layer, and all that is in front of it, a little;
+// what is behind stays as it was.
+void expect_the_same_step(const State& found, const State& want) {
+  const std::set<std::string> in_front = {"conv1/filter", "norm1/scale", "norm1/offset",
+                                          "conv2/filter"};
+  for (const std::string& name : floats_of(want)) {
+    EXPECT_LE(difference(found.get(name), want.get(name)), in_front.contains(name) ? 2e-3 : 1e-6)
+        << name;
+  }
+  EXPECT_LE(channels_apart(found.get("conv2/filter"), want.get("conv2/filter"), 1e-6f), 4);
+}
+
+// Steps of 128 and 96 images, and one of 128 that the GPU replays, each from the CPU's state.
 TEST(ReferenceOnGpu, TrainsAsTheCpuDoes) {
   const adjoint::testing::GpuUnderTest under_test;
   Training cpu(cpu::device(2), Precision::f32), gpu(make_device(under_test), Precision::f32);
   for (const int64_t images : {kBatch, kLastBatch, kBatch}) {
     SCOPED_TRACE(images);
+    for (const std::string& name : cpu.trainer.state().variable_names()) {
+      gpu.trainer.state().set(name, cpu.trainer.state().get(name));
+    }
     const EpochResult want = cpu.step(), got = gpu.step();
     EXPECT_EQ(got.images, images);
-    EXPECT_NEAR(got.train.loss, want.train.loss, 1e-4 * want.train.loss);
-    expect_near(gpu.trainer.state(), cpu.trainer.state(), 1e-4);
+    EXPECT_NEAR(got.train.loss, want.train.loss, 1e-6 * want.train.loss);
+    expect_the_same_step(gpu.trainer.state(), cpu.trainer.state());
   }
 }
 
@@ -74,7 +109,10 @@ TEST(ReferenceOnGpu, AStepInBf16StaysNearTheCpus) {
   const double got = gpu.step().train.loss;
   EXPECT_NEAR(got, want, 1e-3 * want);
   EXPECT_GT(std::abs(got - f32), 1e-6);  // it does round
-  expect_near(gpu.trainer.state(), cpu.trainer.state(), 1e-2);
+  for (const std::string& name : floats_of(cpu.trainer.state())) {
+    const Tensor x = gpu.trainer.state().get(name), y = cpu.trainer.state().get(name);
+    EXPECT_LE(difference(x, y), 1e-2) << name;
+  }
 }
 
 }  // namespace
