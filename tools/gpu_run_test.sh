@@ -94,7 +94,7 @@ grep -qF 'got: --gtest_color=no --gtest_filter=A*' "$results/suites.log"
 
 # A failing suite fails the run, and the parts behind it run all the same.
 suite bad 1 '[       OK ] A.E (1 ms)' '[  FAILED  ] A.F (3 ms)' '[  FAILED  ] A.F, a line of the summary'
-stand_in "$bundle/programs/examples/mnist/mnist" 'while [[ $# != 0 ]]; do case $1 in --report) report=$2 ;; esac; shift; done
+stand_in "$bundle/programs/examples/mnist/mnist" 'while [[ $# != 0 ]]; do case $1 in --report) report=$2 ;; --profile) echo adjoint.some 3 us ;; esac; shift; done
 for e in 1 2 3; do echo "{\"epoch\":$e,\"test_accuracy\":99.$e,\"seconds\":0.$e,\"evaluation_seconds\":0.01}"; done >"$report"
 echo "{\"epochs\":3,\"seconds\":9,\"test_accuracy\":99.3,\"model\":\"cnn\"}" >>"$report"'
 stand_in "$bundle/programs/benchmarks/first_step" 'echo "built to step    90.1   123.4  200.5"; [[ $* == "9 cuda" ]]'
@@ -104,6 +104,7 @@ expect 1 "suites       failed" "failed: bad" "bad: 1 passed, 1 failed, 0 skipped
   "f32, first step after the model is built, median in ms: 123.4"
 expect_json "p['suites']['status'] == 'failed' and p['training']['status'] == 'passed'"
 expect_json "p['benchmarks']['figures']['f32, overlapping, seconds of 20 epochs'] == 0.52"
+grep -qF 'adjoint.some 3 us' "$results/kernels.tf32.txt"
 
 # A suite that dies without a word, and one that runs nothing.
 suite bad 139

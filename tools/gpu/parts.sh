@@ -179,8 +179,9 @@ part_training() {
   return $result
 }
 
-# Twenty epochs, and one more before them that warms up, with and without launches that overlap; then the first step of
-# fresh processes, which find what those have left in the cache.
+# Twenty epochs, and one more before them that warms up, with and without launches that overlap; the time of each
+# kernel, in steps that are slower for the clocks between; then the first step of fresh processes, which find what those
+# have left in the cache.
 part_benchmarks() {
   local precision result=0
   need_gpu
@@ -188,6 +189,7 @@ part_benchmarks() {
   for precision in f32 tf32 bf16; do
     benchmark "$precision" --precision "$precision" || result=1
     benchmark "$precision, overlapping" --precision "$precision" --overlap || result=1
+    train "kernels.$precision" --epochs 1 --limit 12800 --profile --precision "$precision" || result=1
   done
   ours benchmarks/first_step 9 cuda 2>&1 | tee "$out/first_step.txt"
   figure "f32, first step after the model is built, median in ms" \
