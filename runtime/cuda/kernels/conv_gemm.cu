@@ -1,23 +1,17 @@
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
-#include "runtime/cuda/device/column_moments.h"
-#include "runtime/cuda/device/element.h"
-#include "runtime/cuda/device/gemm_tensor.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
-#include "runtime/cuda/kernels/conv_gemm_copy.h"
-#include "runtime/cuda/kernels/conv_sizes.h"
+#include "runtime/cuda/kernels/conv_gemm_forward.h"
 
 namespace adjoint::cuda {
 namespace {
 
-// y: the rows are pixels of y, the columns its channels; k are the taps and channels of x.
 using ForwardCores =
     GemmTile<CoreProduct<TileSide<8, 8, Order::k_inner>, TileSide<12, 4, Order::k_inner>>, 8, 2>;
 template <typename T>
-using ForwardTensor =
-    GemmTile<TensorProduct<T, TensorSide<T, 64, Order::k_inner>, TensorSide<T, 48, Order::k_inner>>,
-             8, 3>;
+using ForwardTensor = GemmTile<ForwardProduct<T>, 8, 3>;
 
 // Pairs of lanes copy the two packs of a step, which may belong to two taps: 16 rows at a time.
 template <typename Tile>
@@ -78,103 +72,71 @@ struct ForwardCopy {
 };
 
 // Of the block's tile, the warp's share.
-template <typename Tile, typename T = typename Tile::Element>
+template <typename Tile, typename Rows, typename T = typename Tile::Element>
 __device__ inline void add_products(const T* x, const T* filter, const ConvSizes& s,
                                     typename Tile::Sums& sums) {
-  const GemmShare share(threadIdx.x / 32, Tile::kWarps, tiles_of(s.depth(), Tile::kStep));
-  ForwardCopy<Tile> copy(x, filter, s, share.first);
-  Tile::accumulate(copy, share.end - share.first, sums);
+  if constexpr (std::is_same_v<Rows, ForwardImage>) {
+    const auto image = ResidentImage<T>::of_x(s);
+    copy_image(x, image, Tile::kThreads);
+    copy_filters(filter, s, image, Tile::kThreads);
+    end_copies();
+    add_resident_products<Tile>(s, image, sums);
+  } else {
+    const GemmShare share(threadIdx.x / 32, Tile::kWarps, tiles_of(s.depth(), Tile::kStep));
+    ForwardCopy<Tile> copy(x, filter, s, share.first);
+    Tile::accumulate(copy, share.end - share.first, sums);
+  }
 }
 
-template <typename Tile, typename T = typename Tile::Element>
+template <typename Tile, typename Rows, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     forward(const T* x, const T* filter, T* y, const __grid_constant__ ConvSizes s) {
   begin_kernel();
+  const Rows rows(s);
   typename Tile::Sums sums = {};
-  add_products<Tile>(x, filter, s, sums);
-  const int pixels = s.pixels();
+  add_products<Tile, Rows>(x, filter, s, sums);
   Tile::add_warps(sums, [&](int row, int column, typename Tile::Vector values) {
-    const int pixel = blockIdx.x * Tile::Rows::kSize + row;
-    const int channel = blockIdx.y * Tile::Columns::kSize + column;
-    if (pixel < pixels && channel < s.o) store(y + (pixel * s.o + channel), values);
+    const int channel = blockIdx.y * kForwardColumns + column;
+    if (row < rows.count && channel < s.o) {
+      store(y + ((rows.first + row) * s.o + channel), values);
+    }
   });
 }
 
 // And the moments of y's channels.
-template <typename Tile, typename T = typename Tile::Element>
+template <typename Tile, typename Rows, typename T = typename Tile::Element>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     forward_moments(const T* x, const T* filter, T* y, const __grid_constant__ ConvSizes s,
                     ColumnGroups groups, const __grid_constant__ ColumnMoments moments) {
   begin_kernel();
   typename Tile::Sums sums = {};
-  add_products<Tile>(x, filter, s, sums);
-  const int first_pixel = blockIdx.x * Tile::Rows::kSize;
-  const int first_channel = blockIdx.y * Tile::Columns::kSize;
-  const int rows = min(Tile::Rows::kSize, s.pixels() - first_pixel);
-  const int channels = min(Tile::Columns::kSize, s.o - first_channel);
-  const Shared<float> tile =
-      Tile::add_warps_and_keep(sums, [&](int row, int column, typename Tile::Vector values) {
-        if (row < rows && column < channels) {
-          store(y + ((first_pixel + row) * s.o + first_channel + column), values);
-        }
-        return rounded<T>(values);
-      });
-  const ColumnSlice at(channels);
-  ColumnPart part;
-  if (at.is_inside()) {
-    const float bias = moments.bias == nullptr ? 0 : moments.bias[first_channel + at.channel];
-    part.first = tile[at.channel] + bias;
-    for (int row = at.slice; row < rows; row += at.slices) {
-      part.add(tile[row * Tile::kTileRow + at.channel] + bias);
+  add_products<Tile, Rows>(x, filter, s, sums);
+  store_with_moments<Tile>(sums, y, s, Rows(s), groups, moments);
+}
+
+// Calls body<Tile, Rows>().
+template <typename Body>
+void visit_tile(ConvGemmMath math, ConvGemmRows rows, Body&& body) {
+  const auto on_tensor_cores = [&]<typename T>() {
+    if (rows == ConvGemmRows::resident) {
+      return body.template operator()<ForwardResident<T>, ForwardImage>();
     }
+    body.template operator()<ForwardTensor<T>, ForwardPixels>();
+  };
+  switch (math) {
+    case ConvGemmMath::cores:
+      return body.template operator()<ForwardCores, ForwardPixels>();
+    case ConvGemmMath::tf32:
+      return on_tensor_cores.template operator()<float>();
+    case ConvGemmMath::bf16:
+      return on_tensor_cores.template operator()<Bf16>();
   }
-  const ColumnBlock block = {.number = static_cast<int>(blockIdx.x),
-                             .first = first_channel,
-                             .channels = channels,
-                             .all = s.o,
-                             .tickets = moments.tickets + blockIdx.y * groups.tickets()};
-  join_moments(block, groups, moments, part, Tile::kTileBytes);
 }
 
-template <typename Tile>
-void launch_forward(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
-  using T = typename Tile::Element;
-  const int64_t pixels = g.y_size() / g.y_channels;
-  launch(name, forward<Tile>,
-         {.grid = dim3(tiles_of(pixels, Tile::Rows::kSize),
-                       tiles_of(g.y_channels, Tile::Columns::kSize)),
-          .block = dim3(Tile::kThreads),
-          .shared_bytes = Tile::kSharedBytes},
-         call.stream, static_cast<const T*>(call.x), static_cast<const T*>(call.filter),
-         static_cast<T*>(call.result), ConvSizes(g));
-}
-
-constexpr int kForwardRows = ForwardCores::Rows::kSize;
-constexpr int kForwardColumns = ForwardCores::Columns::kSize;
-ColumnGroups groups_of(const ConvGeometry& g) {
-  return {tiles_of(g.y_size() / g.y_channels, kForwardRows),
-          tiles_of(g.y_channels, kForwardColumns), kTickets};
-}
-
-template <typename Tile>
-void launch_forward_moments(const char* name, const ConvGeometry& g, const ConvGemmCall& call) {
-  using T = typename Tile::Element;
-  static_assert(Tile::Rows::kSize == kForwardRows && Tile::Columns::kSize == kForwardColumns);
-  static_assert(Tile::kTileBytes + column_scratch_bytes<ColumnPart>(Tile::kThreads) <=
-                Tile::kSharedBytes);
-  const ColumnGroups groups = groups_of(g);
-  launch(name, forward_moments<Tile>,
-         {.grid = dim3(groups.blocks, tiles_of(g.y_channels, kForwardColumns)),
-          .block = dim3(Tile::kThreads),
-          .shared_bytes = Tile::kSharedBytes},
-         call.stream, static_cast<const T*>(call.x), static_cast<const T*>(call.filter),
-         static_cast<T*>(call.result), ConvSizes(g), groups,
-         ColumnMoments{.bias = call.bias,
-                       .parts = static_cast<ColumnPart*>(call.workspace),
-                       .tickets = call.tickets,
-                       .mean = call.mean,
-                       .variance = call.variance});
-}
+// By ConvGemmMath.
+constexpr const char* kNames[] = {"conv_gemm", "conv_gemm_tf32", "conv_gemm_bf16"};
+constexpr const char* kMomentsNames[] = {"conv_gemm_moments", "conv_gemm_tf32_moments",
+                                         "conv_gemm_bf16_moments"};
 
 }  // namespace
 
@@ -188,35 +150,47 @@ bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math) {
          std::min(g.axes[0].pad, g.axes[1].pad) >= 0;
 }
 
+bool fits_conv_gemm_forward(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                            size_t shared_bytes) {
+  if (!fits_conv_gemm(g, math)) return false;
+  if (rows != ConvGemmRows::resident) return rows == ConvGemmRows::pixels;
+  if (math == ConvGemmMath::cores || !ForwardImage::fit(g)) return false;
+  const auto fits = [&]<typename T>() {
+    return ForwardImage::shared_bytes<ForwardResident<T>>(ConvSizes(g)) <= shared_bytes;
+  };
+  return math == ConvGemmMath::tf32 ? fits.operator()<float>() : fits.operator()<Bf16>();
+}
+
 bool fits_conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math) {
   return fits_conv_gemm(g, math) &&
          ColumnGroups::fit(tiles_of(g.y_channels, kForwardColumns), kTickets);
 }
 
-void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
-  switch (math) {
-    case ConvGemmMath::cores:
-      return launch_forward<ForwardCores>("conv_gemm", g, call);
-    case ConvGemmMath::tf32:
-      return launch_forward<ForwardTensor<float>>("conv_gemm_tf32", g, call);
-    case ConvGemmMath::bf16:
-      return launch_forward<ForwardTensor<Bf16>>("conv_gemm_bf16", g, call);
-  }
+void conv_gemm(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+               const ConvGemmCall& call) {
+  visit_tile(math, rows, [&]<typename Tile, typename Rows>() {
+    using T = typename Tile::Element;
+    launch(kNames[static_cast<int>(math)], forward<Tile, Rows>, shape_of<Tile, Rows>(g),
+           call.stream, static_cast<const T*>(call.x), static_cast<const T*>(call.filter),
+           static_cast<T*>(call.result), ConvSizes(g));
+  });
 }
 
-size_t conv_gemm_moments_workspace(const ConvGeometry& g) {
-  return groups_of(g).partial_bytes<ColumnPart>(static_cast<int>(g.y_channels));
+size_t conv_gemm_moments_workspace(const ConvGeometry& g, ConvGemmRows rows) {
+  const ColumnGroups groups =
+      rows == ConvGemmRows::resident ? groups_of<ForwardImage>(g) : groups_of<ForwardPixels>(g);
+  return groups.partial_bytes<ColumnPart>(static_cast<int>(g.y_channels));
 }
 
-void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call) {
-  switch (math) {
-    case ConvGemmMath::cores:
-      return launch_forward_moments<ForwardCores>("conv_gemm_moments", g, call);
-    case ConvGemmMath::tf32:
-      return launch_forward_moments<ForwardTensor<float>>("conv_gemm_tf32_moments", g, call);
-    case ConvGemmMath::bf16:
-      return launch_forward_moments<ForwardTensor<Bf16>>("conv_gemm_bf16_moments", g, call);
-  }
+void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                       const ConvGemmCall& call) {
+  visit_tile(math, rows, [&]<typename Tile, typename Rows>() {
+    using T = typename Tile::Element;
+    launch(kMomentsNames[static_cast<int>(math)], forward_moments<Tile, Rows>,
+           shape_of<Tile, Rows>(g), call.stream, static_cast<const T*>(call.x),
+           static_cast<const T*>(call.filter), static_cast<T*>(call.result), ConvSizes(g),
+           groups_of<Rows>(g), moments_of(call));
+  });
 }
 
 }  // namespace adjoint::cuda

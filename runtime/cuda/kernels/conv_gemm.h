@@ -15,9 +15,9 @@ namespace adjoint::cuda {
 // f32. The filter's gradient is for the CUDA cores only.
 enum class ConvGemmMath { cores, tf32, bf16 };
 
-// What the rows of tiles are for the input's gradient: images, all at one pixel of x; pixels of x
-// one behind the other; or the pixels of an image that lies in shared memory as a whole, with the
-// filter, on tensor cores.
+// What the rows of tiles are: for the input's gradient, images, all at one pixel of x; pixels of
+// the result one behind the other; or its pixels of an image, for which the other operand's image
+// lies in shared memory as a whole, with the filter, on tensor cores.
 enum class ConvGemmRows { images, pixels, resident };
 
 // What one of the launches computes, and where from, of floats or Bf16; filters are [o,kh,kw,c].
@@ -37,31 +37,36 @@ struct ConvGemmCall {
 
 // Channels in whole packs of 16 bytes, one group, sizes well below what an int holds.
 bool fits_conv_gemm(const ConvGeometry& g, ConvGemmMath math);
+// Of those: rows are pixels, or resident, at most a tile of an image; what is resident must have
+// room in a block's `shared_bytes`.
+bool fits_conv_gemm_forward(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                            size_t shared_bytes);
 // Besides, channels of y in so few tiles that each has tickets.
 bool fits_conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math);
-// Of those above: strides of 1; where they are rows, images enough to fill half a tile; what is
-// resident must have room in a block's `shared_bytes`.
+// And strides of 1; where they are rows, images enough to fill half a tile.
 bool fits_conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                                size_t shared_bytes);
 
-void conv_gemm(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
+void conv_gemm(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+               const ConvGemmCall& call);
 // And the mean and variance of each channel of y (norm.h), as it is stored.
-size_t conv_gemm_moments_workspace(const ConvGeometry& g);
-void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call);
+size_t conv_gemm_moments_workspace(const ConvGeometry& g, ConvGemmRows rows);
+void conv_gemm_moments(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
+                       const ConvGemmCall& call);
 void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                           const ConvGemmCall& call);
-// What the sums of batch norm's gradient are taken of: its call (NormGradArguments), with relu, x
-// stored as dy is, in f32 besides.
+// Batch norm with relu in the same launch: its call, x stored as its y is, in f32 besides.
 struct ConvNormCall {
   NormWindows windows;
   double epsilon = 0;
   KernelCall call;
 };
-// Of windows that kernels know, 2 x 2 or pixels; channels in so few tiles that each has tickets.
+// Of windows that kernels know; channels in so few tiles that each has tickets.
 bool fits_conv_gemm_input_grad_sums(const ConvGeometry& g, const NormWindows& windows);
 // Of batch norm's call.
 size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows rows);
-// The input's gradient, which is batch norm's dy, and the first half of its gradient.
+// The input's gradient, which is batch norm's dy, and the first half of its gradient
+// (NormGradArguments).
 void conv_gemm_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                                const ConvGemmCall& call, const ConvNormCall& norm);
 // In so many parts, so that all multiprocessors have some.

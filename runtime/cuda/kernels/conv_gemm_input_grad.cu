@@ -6,7 +6,7 @@
 #include "runtime/cuda/kernels/batch_norm_grad.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
 #include "runtime/cuda/kernels/conv_gemm_copy.h"
-#include "runtime/cuda/kernels/conv_gemm_resident.h"
+#include "runtime/cuda/kernels/conv_gemm_resident_grad.h"
 #include "runtime/cuda/kernels/conv_gemm_rows.h"
 #include "runtime/cuda/kernels/conv_sizes.h"
 
@@ -252,8 +252,7 @@ void conv_gemm_input_grad(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows
 }
 
 bool fits_conv_gemm_input_grad_sums(const ConvGeometry& g, const NormWindows& windows) {
-  const bool is_known = windows.known_side() == 2 || windows.windows == windows.pixels;
-  return is_known && ColumnGroups::fit(tiles_of(g.x_channels, kInputColumns), kTickets);
+  return windows.are_known() && ColumnGroups::fit(tiles_of(g.x_channels, kInputColumns), kTickets);
 }
 
 size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows rows) {

@@ -1,147 +1,159 @@
-// A convolution's input gradient on tensor cores from shared memory alone: a block has an image of
-// y there and the filter's values for a tile of x's channels, and reads of neither twice from the
-// device's memory. What the taps see beyond the image's edges are zeros around it.
+// Images that lie in shared memory as a whole, with zeros around, for convolutions on tensor cores
+// that read them, and the filter beside, from there alone: neither is read twice from the device's
+// memory.
 //
-//   const ResidentRows rows(s);
-//   add_resident_products<ResidentTile<Bf16>>(dy, filter, s, rows, sums);
+//   const auto image = ResidentImage<Bf16>::of_x(s);
+//   copy_image(x, image, kThreads);
+//   int places[kRowTiles];
+//   find_places(image, {.stride_y = 2, .stride_x = 2, .rows = 4, .columns = 4}, places);
+//   end_copies();
+//   wait_for_resident<Bf16>(image.size(), kThreads);
+//   load_mma_rows(&words[places[0] + move], a[0]);
 //
-// For images of x with no more pixels than a tile has rows.
+// conv_gemm_forward.h has x there, conv_gemm_resident_grad.h has y.
 #pragma once
-
-#include <algorithm>
 
 #include "runtime/cuda/device/async_copy.h"
 #include "runtime/cuda/device/gemm_tensor.h"
-#include "runtime/cuda/kernels/conv_gemm_copy.h"
-#include "runtime/cuda/kernels/conv_gemm_rows.h"
 #include "runtime/cuda/kernels/conv_sizes.h"
 
 namespace adjoint::cuda {
 
-// As many as registers hold the sums of.
-inline constexpr int kResidentRows = 144;
+// So few that a thread has the same of all pixels that it copies.
+inline constexpr int64_t kMostResidentChannels = 1024;
 
-// Where y and the filter lie in shared memory, in elements of T. A pixel's channels are whole steps
-// of k, and then so many bytes that eight pixels beside each other are in different banks.
+// Along one dimension: an image of so many pixels, which begins within `all` of them.
+struct ResidentSpan {
+  int size, begin, all;
+
+  // Of x, all that the taps of a forward convolution see.
+  ADJOINT_HOST_DEVICE static ResidentSpan of_x(const ConvSizes::Axis& axis) {
+    const int seen = (axis.y - 1) * axis.stride + extent(axis) + 1;
+    return {axis.x, axis.pad, larger(axis.pad + axis.x, seen)};
+  }
+  // Of y, all that the pixels of x read for their gradient.
+  ADJOINT_HOST_DEVICE static ResidentSpan of_y(const ConvSizes::Axis& axis) {
+    const int before = larger(extent(axis) - axis.pad, 0);
+    return {axis.y, before, before + larger(axis.y, axis.x + axis.pad)};
+  }
+
+ private:
+  ADJOINT_HOST_DEVICE static int larger(int a, int b) { return a > b ? a : b; }
+  ADJOINT_HOST_DEVICE static int extent(const ConvSizes::Axis& axis) {
+    return (axis.filter - 1) * axis.dilation;
+  }
+};
+
+// Where an image lies, in elements of T. A pixel's channels are an odd number of packs, so that
+// those of eight pixels beside each other are in different banks.
 template <typename T>
 struct ResidentImage {
-  static constexpr int kStep = kGemmStep<T>, kPack = kFullPack<T>;
-  int top, left, rows, columns;  // y begins at (top, left)
-  int channels, pixel;
+  static constexpr int kPack = kFullPack<T>;
+  ResidentSpan rows, columns;
+  int depth;            // the channels that are there
+  int channels, pixel;  // with zeros behind; from one pixel to the next
 
-  ADJOINT_HOST_DEVICE explicit ResidentImage(const ConvSizes& s)
-      : top(margin(s.height)),
-        left(margin(s.width)),
-        rows(top + span(s.height)),
-        columns(left + span(s.width)),
-        channels((s.o + kStep - 1) / kStep * kStep),
-        pixel(channels + kPack) {}
-
-  ADJOINT_HOST_DEVICE int size() const { return rows * columns * pixel; }
-  ADJOINT_HOST_DEVICE int filter_size(const ConvSizes& s) const {
-    return s.taps() * channels * kInputColumns;
+  ADJOINT_HOST_DEVICE static ResidentImage of_x(const ConvSizes& s) {
+    return {ResidentSpan::of_x(s.height), ResidentSpan::of_x(s.width), s.c, s.c};
   }
-  // What a pixel of x reads at the first tap.
-  __device__ int place(const ConvSizes& s, int row, int column) const {
-    return ((top + row + s.height.pad) * columns + left + column + s.width.pad) * pixel;
+  // Channels in whole steps of k.
+  ADJOINT_HOST_DEVICE static ResidentImage of_y(const ConvSizes& s) {
+    return {ResidentSpan::of_y(s.height), ResidentSpan::of_y(s.width), s.o,
+            tiles_of(s.o, kGemmStep<T>) * kGemmStep<T>};
   }
-  // How far before that is what it reads at another one.
-  __device__ int step_to(const ConvSizes& s, const TapCursor& tap) const {
-    return (tap.row * s.height.dilation * columns + tap.column * s.width.dilation) * pixel;
+  ADJOINT_HOST_DEVICE int pixels() const { return rows.all * columns.all; }
+  ADJOINT_HOST_DEVICE int size() const { return pixels() * pixel; }
+  ADJOINT_HOST_DEVICE int packs() const { return channels / kPack; }  // of a pixel
+  // From a pixel to another.
+  ADJOINT_HOST_DEVICE int step(int down, int right) const {
+    return (down * columns.all + right) * pixel;
   }
 
  private:
-  // Before y, and from there on.
-  ADJOINT_HOST_DEVICE static int margin(const ConvSizes::Axis& axis) {
-    const int before = (axis.filter - 1) * axis.dilation - axis.pad;
-    return before > 0 ? before : 0;
-  }
-  ADJOINT_HOST_DEVICE static int span(const ConvSizes::Axis& axis) {
-    return axis.y > axis.x + axis.pad ? axis.y : axis.x + axis.pad;
-  }
+  ADJOINT_HOST_DEVICE ResidentImage(const ResidentSpan& rows, const ResidentSpan& columns,
+                                    int depth, int channels)
+      : rows(rows),
+        columns(columns),
+        depth(depth),
+        channels(channels),
+        pixel((packs() | 1) * kPack) {}
 };
 
+// A thread's packs of an image and of the zeros around: the same channels of every so many pixels.
 template <typename T>
-using ResidentTile = WarpSums<TensorProduct<T, TensorSide<T, kResidentRows, Order::k_inner>,
-                                            TensorSide<T, kInputColumns, Order::k_outer>>,
-                              8>;
-
-// The rows are all pixels of an image of x.
-class ResidentRows {
+class ResidentPacks {
  public:
-  __device__ explicit ResidentRows(const ConvSizes& s) : pixels_(s.height.x * s.width.x) {}
-  // But for shared memory.
-  static bool fit(const ConvGeometry& g) {
-    return g.axes[0].x * g.axes[1].x <= kResidentRows && g.y_channels <= kMostChannels;
+  __device__ ResidentPacks(const ResidentImage<T>& image, int threads)
+      : image_(image),
+        step_(threads / image.packs()),
+        pack_(static_cast<int>(threadIdx.x) % image.packs()),
+        pixel_(static_cast<int>(threadIdx.x) / image.packs()),
+        row_(0),
+        column_(pixel_) {
+    if (pixel_ >= step_) pixel_ = image.pixels();  // a thread too many
+    wrap();
   }
-  static int blocks(const ConvGeometry& g) { return static_cast<int>(g.batch); }
-  static dim3 grid(const ConvGeometry& g) {
-    return dim3(blocks(g), tiles_of(g.x_channels, kInputColumns));
+  __device__ bool is_there() const { return pixel_ < image_.pixels(); }
+  __device__ void advance() {
+    pixel_ += step_;
+    column_ += step_;
+    wrap();
   }
-  static constexpr int kThreads = 256;  // that a multiprocessor runs at a time
-  template <typename Tile>
-  static size_t shared_bytes(const ConvSizes& s) {
-    using T = typename Tile::Element;
-    const ResidentImage<T> image(s);
-    return std::max<size_t>(sizeof(T) * (image.size() + image.filter_size(s)), Tile::kSumBytes);
-  }
-
-  __device__ int block() const { return static_cast<int>(blockIdx.x); }  // and which image
-  __device__ int first_channel() const { return static_cast<int>(blockIdx.y) * kInputColumns; }
-  __device__ int count(const ConvSizes&) const { return pixels_; }
-  __device__ int pixel(const ConvSizes&, int row) const {
-    return row < pixels_ ? block() * pixels_ + row : -1;
+  __device__ int channel() const { return pack_ * image_.kPack; }
+  // In packs.
+  __device__ int place() const { return pixel_ * (image_.pixel / image_.kPack) + pack_; }
+  // Of the pixels of the image; negative: zeros.
+  __device__ int image_pixel() const {
+    const int y = row_ - image_.rows.begin, x = column_ - image_.columns.begin;
+    const bool is_inside = static_cast<unsigned>(y) < static_cast<unsigned>(image_.rows.size) &&
+                           static_cast<unsigned>(x) < static_cast<unsigned>(image_.columns.size);
+    return is_inside ? y * image_.columns.size + x : -1;
   }
 
  private:
-  static constexpr int64_t kMostChannels = 1024;  // of y, so that a thread has whole pixels to copy
-  int pixels_;
+  __device__ void wrap() {
+    while (column_ >= image_.columns.all) column_ -= image_.columns.all, ++row_;
+  }
+
+  const ResidentImage<T>& image_;
+  int step_, pack_, pixel_, row_, column_;
 };
 
-// Begins to copy a block's image, with zeros around. A thread has the same pack of every so many
-// pixels.
+// Where a block's image begins in the device's memory: the blockIdx.x-th.
 template <typename T>
-__device__ inline void copy_image(const T* dy, const ConvSizes& s, const ResidentImage<T>& image,
-                                  int threads) {
-  constexpr int kPack = kFullPack<T>;
-  using Quad = Pack<T, kPack>;
-  const Shared<Quad> to = shared_memory<Quad>(image.size() / kPack);
-  const int packs = image.channels / kPack, step = threads / packs;
-  const int first = static_cast<int>(threadIdx.x) / packs;
-  const int pack = static_cast<int>(threadIdx.x) - first * packs;
-  if (first >= step) return;
-  const T* const from = dy + static_cast<int>(blockIdx.x) * s.height.y * s.width.y * s.o;
-  int row = 0, column = first;
-  for (int pixel = first; pixel < image.rows * image.columns; pixel += step, column += step) {
-    while (column >= image.columns) column -= image.columns, ++row;
-    const int y = row - image.top, x = column - image.left;
-    const bool is_there = static_cast<unsigned>(y) < static_cast<unsigned>(s.height.y) &&
-                          static_cast<unsigned>(x) < static_cast<unsigned>(s.width.y) &&
-                          pack * kPack < s.o;
-    begin_copy(&to[pixel * (image.pixel / kPack) + pack],
-               from + (y * s.width.y + x) * s.o + pack * kPack, is_there);
+__device__ inline int resident_pixel(const ResidentImage<T>& image) {
+  return static_cast<int>(blockIdx.x) * image.rows.size * image.columns.size;
+}
+
+// Begins to copy it, with zeros around.
+template <typename T>
+__device__ inline void copy_image(const T* images, const ResidentImage<T>& image, int threads) {
+  const Shared<FullPack<T>> to = shared_memory<FullPack<T>>(image.size() / kFullPack<T>);
+  const T* const from = images + resident_pixel(image) * image.depth;
+  for (ResidentPacks<T> at(image, threads); at.is_there(); at.advance()) {
+    const int pixel = at.image_pixel();
+    begin_copy(&to[at.place()], from + pixel * image.depth + at.channel(),
+               pixel >= 0 && at.channel() < image.depth);
   }
 }
 
-// And the filter's values for a tile's channels, tap after tap: for each channel of y a row.
-template <typename T>
-__device__ inline void copy_filter(const T* filter, const ConvSizes& s,
-                                   const ResidentImage<T>& image, int first_channel, int threads) {
-  constexpr int kPack = kFullPack<T>, kPacks = kInputColumns / kPack;
-  using Quad = Pack<T, kPack>;
-  const Shared<Quad> to =
-      shared_memory<Quad>(image.filter_size(s) / kPack, image.size() * static_cast<int>(sizeof(T)));
-  const int step = threads / kPacks, first = static_cast<int>(threadIdx.x) / kPacks;
-  const int pack = static_cast<int>(threadIdx.x) % kPacks, channel = first_channel + pack * kPack;
-  if (first >= step) return;
-  const int taps = s.taps(), step_o = step / taps, step_tap = step - step_o * taps;
-  int o = first / taps, tap = first - o * taps;  // in the filter's own order
-  while (o < image.channels) {
-    begin_copy(&to[(tap * image.channels + o) * kPacks + pack],
-               filter + (o * taps + tap) * s.c + channel, o < s.o && channel < s.c);
-    o += step_o;
-    tap += step_tap;
-    if (tap >= taps) tap -= taps, ++o;
+// What the pixels of a result's image read at the first tap: from a pixel of ResidentImage on.
+struct ResidentReads {
+  int top = 0, left = 0, stride_y = 1, stride_x = 1;
+  int rows, columns;  // of the result
+};
+
+// Of the lane's rows of a warp's tile, which are these pixels: where they read, in words.
+template <typename T, int kRowTiles>
+__device__ inline void find_places(const ResidentImage<T>& image, const ResidentReads& reads,
+                                   int (&places)[kRowTiles]) {
+  int row = 0, column = static_cast<int>(threadIdx.x) % 16;
+  for (int i = 0; i < kRowTiles; ++i, column += 16) {
+    while (column >= reads.columns) column -= reads.columns, ++row;
+    // Those past the end are not stored.
+    const int y = reads.top + min(row, reads.rows - 1) * reads.stride_y;
+    const int x = reads.left + column * reads.stride_x;
+    places[i] = image.step(y, x) * static_cast<int>(sizeof(T)) / 4;
   }
 }
 
@@ -159,44 +171,12 @@ __device__ inline void round_to_tf32(int floats, int threads) {
   __syncthreads();
 }
 
-// Of the block's tile, the warp's share of all taps and channels of y.
-template <typename Tile, typename T = typename Tile::Element>
-__device__ inline void add_resident_products(const T* dy, const T* filter, const ConvSizes& s,
-                                             const ResidentRows& rows, typename Tile::Sums& sums) {
-  constexpr int kBytes = static_cast<int>(sizeof(T)), kWord = 4 / kBytes, kStep = Tile::kStep;
-  constexpr int kRowTiles = kResidentRows / 16, kColumnTiles = kInputColumns / 8;
-  const ResidentImage<T> image(s);
-  copy_image(dy, s, image, Tile::kThreads);
-  copy_filter(filter, s, image, rows.first_channel(), Tile::kThreads);
-  end_copies();
-  const int lane = threadIdx.x % 32;
-  int places[kRowTiles];  // of the lane's rows at the first tap, in words
-  for (int i = 0, row = 0, column = lane % 16; i < kRowTiles; ++i, column += 16) {
-    while (column >= s.width.x) column -= s.width.x, ++row;
-    // Those past the end are not stored.
-    const int at = image.place(s, min(row, s.height.x - 1), column);
-    places[i] = at / kWord + lane / 16 * 4;
-  }
-  const GemmShare share(threadIdx.x / 32, Tile::kWarps, s.taps() * image.channels / kStep);
-  TapCursor cursor(0, 0, s.width.filter, image.channels, share.first * kStep);
+// Until `size` elements are there for all threads of the block, as the tensor cores take them.
+template <typename T>
+__device__ inline void wait_for_resident(int size, int threads) {
   wait_for_copies<0>();
   __syncthreads();
-  if constexpr (kWord == 1) round_to_tf32(image.size() + image.filter_size(s), Tile::kThreads);
-  const Shared<uint32_t> words = shared_memory<uint32_t>(image.size() / kWord);
-  int columns = (image.size() + share.first * kStep * kInputColumns) * kBytes;
-  for (int step = share.first; step < share.end; ++step) {
-    const int move = (cursor.channel - image.step_to(s, cursor)) / kWord;
-    uint32_t a[kRowTiles][4], b[kColumnTiles][2];
-    for (int j = 0; j < kColumnTiles; ++j) {
-      for (int half = 0; half < 2; ++half) {
-        b[j][half] = Tile::Columns::word(columns, 8 * j + lane / 4, half);
-      }
-    }
-    for (int i = 0; i < kRowTiles; ++i) load_mma_rows(&words[places[i] + move], a[i]);
-    mma<T>(sums, a, b);
-    columns += kStep * kInputColumns * kBytes;
-    cursor.template advance<1>(kStep);
-  }
+  if constexpr (sizeof(T) == sizeof(float)) round_to_tf32(size, threads);
 }
 
 }  // namespace adjoint::cuda

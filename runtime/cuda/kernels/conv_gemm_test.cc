@@ -38,6 +38,8 @@ std::vector<Case> cases_in_packs(int64_t pack) {
       {"pixels in parts", {5, 12, 11, 4}, {3, 3, 4, 60}},
       {"two taps in a step", {2, 9, 8, 4}, {7, 7, 4, 8}, {.padding = same}},
       {"as many pixels as rows of a resident tile", {32, 12, 12, 4}, {2, 1, 4, 4}},
+      {"as many pixels of y, and more channels", {2, 10, 9, 12}, {3, 2, 12, 52}},
+      {"pixels that no filter sees", {2, 12, 12, 4}, {3, 3, 4, 8}, {.stride = {2, 2}}},
   };
   return widened(std::move(cases), pack);
 }
@@ -70,15 +72,15 @@ TEST_F(ConvGemm, TakeWholeQuadsOfFloats) {
   EXPECT_THAT(names(quad_conv(half, DType::f16, 8)), testing::ElementsAre(cudnn));
 }
 
-// A step of k that goes beyond a pixel's channels does not read the next pixel's.
+// A step of k that goes beyond a pixel's channels does not read the next pixel's, beside or below.
 TEST_F(ConvGemm, KeepANaNInItsPixel) {
-  constexpr int kBad = 5;
+  constexpr int kBad = 7;
   const std::tuple<DType, int, std::string> cases[] = {
       {DType::f32, 4, "64x48"}, {DType::f32, 4, "tf32"}, {DType::bf16, 8, "bf16"}};
   for (const auto& [dtype, channels, variant] : cases) {
     LibraryTester tester({.tf32 = variant == "tf32"});
     Block block("test");
-    const Value x = block.argument("x", {dtype, {32, 1, 2, channels}});
+    const Value x = block.argument("x", {dtype, {32, 2, 2, channels}});
     const Value filter = block.argument("filter", {dtype, {1, 1, channels, channels}});
     Values values = random_values(x.type(), 1);
     values[channels * kBad] = std::numeric_limits<double>::quiet_NaN();
@@ -87,11 +89,12 @@ TEST_F(ConvGemm, KeepANaNInItsPixel) {
     const std::string images = variant == "64x48" ? "64x24" : variant;
     const std::tuple<Value, const char*, std::string> results[] = {
         {y, "adjoint.conv2d_gemm", variant},
+        {y, "adjoint.conv2d_gemm", variant + "-resident"},
         {dx, "adjoint.conv2d_input_grad_gemm", images},
         {dx, "adjoint.conv2d_input_grad_gemm", images + "-pixels"},
         {dx, "adjoint.conv2d_input_grad_gemm", images + "-resident"}};
     for (const auto& [result, kernel, name] : results) {
-      if (name == "64x24-resident") continue;  // on tensor cores only
+      if (name.starts_with("64x") && name.ends_with("-resident")) continue;  // on tensor cores
       SCOPED_TRACE(std::string(kernel) + "#" + name);
       const std::vector<Values> inputs = {values, random_values(filter.type(), 2)};
       const Values got = tester.run(kernel_named(kernel), result, inputs, name);
@@ -142,7 +145,7 @@ TEST_F(ConvGemm, HaveOneRank) {
   };
   using testing::ElementsAre;
   EXPECT_THAT(variants(turned(y), false), ElementsAre("64x48", "cudnn"));
-  EXPECT_THAT(variants(turned(y), true), ElementsAre("tf32", "cudnn", "64x48"));
+  EXPECT_THAT(variants(turned(y), true), ElementsAre("tf32", "tf32-resident", "cudnn", "64x48"));
   EXPECT_THAT(variants(dx, true), ElementsAre("tf32", "tf32-pixels", "tf32-resident", "cudnn",
                                               "64x24", "64x24-pixels"));
   EXPECT_THAT(variants(df, false), ElementsAre("48x64", "cudnn"));
@@ -150,32 +153,37 @@ TEST_F(ConvGemm, HaveOneRank) {
   Block narrow("narrow");
   const Value in_16_bits = quad_conv(narrow, DType::bf16, 8);
   for (const bool tf32 : {false, true}) {
-    EXPECT_THAT(variants(in_16_bits, tf32), ElementsAre("bf16", "cudnn"));
+    EXPECT_THAT(variants(in_16_bits, tf32), ElementsAre("bf16", "bf16-resident", "cudnn"));
   }
 }
 
-// An image of y with zeros around and the filter have to fit a block's shared memory, and the
-// pixels of x a tile.
-TEST_F(ConvGemm, AreResidentWhereThereIsRoom) {
+// Whether a block with so much shared memory has the variant, which is refused if it does not.
+bool is_resident(Value result, const char* kernel_name, size_t shared_bytes) {
+  LibraryTester tester({.tf32 = true});
+  tester.context().properties.shared_bytes = shared_bytes;
+  KernelRequest request = request_of(result);
+  const KernelDef& kernel = kernel_named(kernel_name);
+  const auto variants = kernel.variants(request, tester.context());
+  const bool is_listed = std::ranges::count(variants, "tf32-resident") == 1;
+  request.variant = "tf32-resident";
+  if (is_listed) {
+    kernel.prepare(request, tester.context());
+  } else {
+    EXPECT_THROW(kernel.prepare(request, tester.context()), PlanError);
+    EXPECT_THROW(kernel.describe(request, tester.context()), PlanError);
+  }
+  return is_listed;
+}
+
+// An image with zeros around and the filter have to fit a block's shared memory, and the pixels of
+// the result's a tile.
+TEST_F(ConvGemm, TheInputsGradientIsResidentWhereThereIsRoom) {
   const auto is_taken = [](int64_t rows, int64_t o, size_t shared_bytes) {
-    LibraryTester tester({.tf32 = true});
-    tester.context().properties.shared_bytes = shared_bytes;
     Block block("test");
     const Value dy = block.argument("dy", {DType::f32, {32, rows - 4, 8, o}});
     const Value filter = block.argument("filter", {DType::f32, {5, 5, 24, o}});
     const Value dx = turned(conv2d_input_grad(dy, filter, {32, rows, 12, 24}));
-    KernelRequest request = request_of(dx);
-    const KernelDef& kernel = kernel_named("adjoint.conv2d_input_grad_gemm");
-    const auto variants = kernel.variants(request, tester.context());
-    const bool is_listed = std::ranges::count(variants, "tf32-resident") == 1;
-    request.variant = "tf32-resident";
-    if (is_listed) {
-      kernel.prepare(request, tester.context());
-    } else {
-      EXPECT_THROW(kernel.prepare(request, tester.context()), PlanError);
-      EXPECT_THROW(kernel.describe(request, tester.context()), PlanError);
-    }
-    return is_listed;
+    return is_resident(dx, "adjoint.conv2d_input_grad_gemm", shared_bytes);
   };
   // 16 x 16 pixels of 48 channels and 4 beside, and 25 x 48 x 24 values of the filter.
   constexpr size_t kBytes = 4 * (16 * 16 * 52 + 25 * 48 * 24);
@@ -183,6 +191,25 @@ TEST_F(ConvGemm, AreResidentWhereThereIsRoom) {
   EXPECT_FALSE(is_taken(12, 48, kBytes - 1));
   EXPECT_FALSE(is_taken(13, 48, 2 * kBytes));
   EXPECT_FALSE(is_taken(12, 52, kBytes));
+}
+
+TEST_F(ConvGemm, AreResidentWhereThereIsRoom) {
+  const auto is_taken = [](int64_t rows, int64_t c, size_t shared_bytes) {
+    Block block("test");
+    const Value x = block.argument("x", {DType::f32, {2, rows + 4, 12, c}});
+    const Value filter = block.argument("filter", {DType::f32, {5, 5, c, 8}});
+    return is_resident(turned(conv2d(x, filter)), "adjoint.conv2d_gemm", shared_bytes);
+  };
+  // 12 x 12 pixels of 24 channels and 4 beside, and 48 filters of 25 x 24 values and 4 beside.
+  constexpr size_t kBytes = 4 * (12 * 12 * 28 + 48 * (25 * 24 + 4));
+  EXPECT_TRUE(is_taken(8, 24, kBytes));
+  EXPECT_FALSE(is_taken(8, 24, kBytes - 1));
+  EXPECT_FALSE(is_taken(9, 24, 2 * kBytes));
+  EXPECT_FALSE(is_taken(8, 28, kBytes));
+  // What the warps add up needs room, too.
+  constexpr size_t kSums = 4 * 8 * 64 * 48;
+  EXPECT_TRUE(is_taken(8, 4, kSums));
+  EXPECT_FALSE(is_taken(8, 4, kSums - 1));
 }
 
 TEST_F(ConvGemm, RefusesAnUnknownVariant) {
@@ -213,12 +240,11 @@ TEST_F(ConvGemm, RoundFactorsOnDemandOnly) {
     EXPECT_EQ(rounding.run(kernel, result, inputs)[0], fine);
     EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32")[0], 1);
     EXPECT_THROW(exact.run(kernel, result, inputs, "tf32"), PlanError);
-    for (const char* variant : {"tf32-pixels", "tf32-resident"}) {
-      if (name == "adjoint.conv2d_input_grad_gemm") {
-        EXPECT_EQ(rounding.run(kernel, result, inputs, variant)[0], 1);
-      } else {
-        EXPECT_THROW(rounding.run(kernel, result, inputs, variant), PlanError);
-      }
+    EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32-resident")[0], 1);
+    if (name == "adjoint.conv2d_input_grad_gemm") {
+      EXPECT_EQ(rounding.run(kernel, result, inputs, "tf32-pixels")[0], 1);
+    } else {
+      EXPECT_THROW(rounding.run(kernel, result, inputs, "tf32-pixels"), PlanError);
     }
   }
 }

@@ -2,19 +2,16 @@
 //
 // cuDNN takes the regions of filter_layout.h, whose filters are in its order. Our own products of
 // tiles compete with it. What is thin stays outside of regions, since the kernels for it are
-// faster. The regions of conv_moments.h are computed by the same kernels: ours take the moments
-// themselves or, as cuDNN's, are followed by a pass over y.
+// faster.
 #include "runtime/cuda/kernels/conv_kernels.h"
 
-#include <algorithm>
+#include <array>
 #include <memory>
 
 #include "graph/error.h"
 #include "ops/conv.h"
-#include "runtime/cuda/conv_moments.h"
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/kernel.h"
-#include "runtime/cuda/kernels/channel_moments.h"
 #include "runtime/cuda/kernels/conv_cudnn.h"
 #include "runtime/cuda/kernels/conv_direct.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
@@ -77,23 +74,29 @@ constexpr const char* kGemmTile<ConvDirection::input_grad> = "64x24";
 template <>
 constexpr const char* kGemmTile<ConvDirection::filter_grad> = "48x64";
 
-// What the names of variants of the input's gradient end with, by what the rows of tiles are.
-constexpr std::string_view kRowsSuffix[] = {"", "-pixels", "-resident"};
-constexpr ConvGemmRows kAllRows[] = {ConvGemmRows::images, ConvGemmRows::pixels,
-                                     ConvGemmRows::resident};
+// What the rows of tiles are, and what the names of variants with such rows end with.
+struct RowsName {
+  ConvGemmRows rows;
+  std::string_view suffix;
+};
+template <ConvDirection kDirection>
+constexpr std::array<RowsName, 1> kRows = {{{ConvGemmRows::pixels, ""}}};
+template <>
+constexpr std::array<RowsName, 2> kRows<ConvDirection::forward> = {
+    {{ConvGemmRows::pixels, ""}, {ConvGemmRows::resident, kResident}}};
+template <>
+constexpr std::array<RowsName, 3> kRows<ConvDirection::input_grad> = {
+    {{ConvGemmRows::images, ""},
+     {ConvGemmRows::pixels, "-pixels"},
+     {ConvGemmRows::resident, kResident}}};
 
-std::string_view without(std::string_view suffix, std::string_view variant) {
-  if (variant.ends_with(suffix)) variant.remove_suffix(suffix.size());
-  return variant;
-}
-
-std::string_view suffix_of(ConvGemmRows rows) { return kRowsSuffix[static_cast<int>(rows)]; }
-
-ConvGemmRows gemm_rows(const KernelRequest& region) {
-  for (ConvGemmRows rows : {ConvGemmRows::pixels, ConvGemmRows::resident}) {
-    if (region.variant.ends_with(suffix_of(rows))) return rows;
+template <ConvDirection kDirection>
+RowsName gemm_rows(const KernelRequest& region) {
+  RowsName found = kRows<kDirection>[0];
+  for (const RowsName& name : kRows<kDirection>) {
+    if (region.variant.ends_with(name.suffix)) found = name;
   }
-  return ConvGemmRows::images;
+  return found;
 }
 
 // What a variant multiplies with; unnamed, floats are not rounded. Nothing, if there is none.
@@ -114,17 +117,19 @@ template <ConvDirection kDirection>
 bool fits_gemm(const KernelRequest& region, ConvGemmMath math, ConvGemmRows rows,
                const Context& context) {
   const ConvGeometry g = geometry_of(convolution_in(region));
-  return kDirection != ConvDirection::input_grad ||
-         fits_conv_gemm_input_grad(g, math, rows, context.properties.shared_bytes);
+  const size_t shared_bytes = context.properties.shared_bytes;
+  if (kDirection == ConvDirection::filter_grad) return true;
+  return kDirection == ConvDirection::forward
+             ? fits_conv_gemm_forward(g, math, rows, shared_bytes)
+             : fits_conv_gemm_input_grad(g, math, rows, shared_bytes);
 }
 
 template <ConvDirection kDirection>
-ConvGemmMath gemm_math(const KernelRequest& region, const Context& context) {
-  constexpr bool kHasRows = kDirection == ConvDirection::input_grad;
-  const ConvGemmRows rows = kHasRows ? gemm_rows(region) : ConvGemmRows::images;
-  const std::string_view variant = without(suffix_of(rows), region.variant);
+GemmTileKind gemm_tile(const KernelRequest& region, const Context& context) {
+  const RowsName rows = gemm_rows<kDirection>(region);
+  const std::string_view variant = without(rows.suffix, region.variant);
   const auto math = find_gemm_math<kDirection>(region, variant, context.options);
-  if (math && fits_gemm<kDirection>(region, *math, rows, context)) return *math;
+  if (math && fits_gemm<kDirection>(region, *math, rows.rows, context)) return {*math, rows.rows};
   throw PlanError("there are no tiles of " + std::string(region.variant) + " for " +
                   std::string(convolution_in(region).node.op->name));
 }
@@ -158,7 +163,7 @@ int gemm_parts(const ConvGeometry& g, const Context& context) {
 
 template <ConvDirection kDirection>
 KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
-  gemm_math<kDirection>(request, context);
+  gemm_tile<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
   return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
@@ -166,20 +171,20 @@ KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
 
 template <ConvDirection kDirection>
 PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
-  const ConvGemmMath math = gemm_math<kDirection>(request, context);
+  const GemmTileKind tile = gemm_tile<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
   const int parts = gemm_parts<kDirection>(g, context);
-  return [g, math, parts, rows = gemm_rows(request)](const KernelCall& call) {
+  return [g, tile, parts](const KernelCall& call) {
     const void* const first = call.inputs[0];
     const void* const second = call.inputs[1];
     ConvGemmCall work{
         .result = call.outputs[0], .workspace = call.workspace, .stream = call.stream};
     if constexpr (kDirection == ConvDirection::forward) {
       work.x = first, work.filter = second;
-      conv_gemm(g, math, work);
+      conv_gemm(g, tile.math, tile.rows, work);
     } else if constexpr (kDirection == ConvDirection::input_grad) {
       work.y = first, work.filter = second;
-      conv_gemm_input_grad(g, math, rows, work);
+      conv_gemm_input_grad(g, tile.math, tile.rows, work);
     } else {
       work.x = first, work.y = second;
       conv_gemm_filter_grad(g, parts, work);
@@ -202,12 +207,11 @@ template <ConvDirection kDirection, Rank kRank>
 std::vector<std::string> gemm_variants(const KernelRequest& request, Context& context) {
   const std::string variant = gemm_variant<kDirection, kRank>(request, context.options);
   if (variant.empty()) return {};
-  if (kDirection != ConvDirection::input_grad) return {variant};
   std::vector<std::string> variants;
   const auto math = find_gemm_math<kDirection>(request, variant, context.options);
-  for (ConvGemmRows rows : kAllRows) {
+  for (const auto& [rows, suffix] : kRows<kDirection>) {
     if (!fits_gemm<kDirection>(request, *math, rows, context)) continue;
-    variants.push_back(variant + std::string(suffix_of(rows)));
+    variants.push_back(variant + std::string(suffix));
   }
   return variants;
 }
@@ -222,173 +226,13 @@ constexpr KernelDef gemm_kernel(std::string_view name) {
           .variants = gemm_variants<kDirection, kRank>};
 }
 
-// The convolution in a region of conv_moments.h, if y is stored as kernels read it, its filter as
-// is said and all else in f32.
-std::optional<KernelRequest> convolution_with_moments(const KernelRequest& request,
-                                                      bool is_turned) {
-  const auto moments = conv_moments_in(request.region());
-  const auto is_f32 = [](const TensorType& type) { return type.dtype == DType::f32; };
-  const DType y = request.outputs[0].dtype;
-  if (!moments || moments->is_turned != is_turned || (y != DType::f32 && y != DType::bf16) ||
-      !std::all_of(request.inputs.begin() + 2, request.inputs.end(), is_f32) ||
-      !std::all_of(request.outputs.begin() + 1, request.outputs.end(), is_f32)) {
-    return std::nullopt;
-  }
-  return convolution_in(request);
-}
-
-const float* bias_of(const KernelCall& call) {
-  return call.inputs.size() > 4 ? call.input<float>(4) : nullptr;
-}
-
-constexpr double kMomentFlops = 4;  // for each element
-
-// The convolution of a region as another kernel is asked for it, without what the variant's name
-// says of moments.
-KernelRequest without_moments(const KernelRequest& region) {
-  KernelRequest plain = region;
-  plain.variant = without(kApart, region.variant);
-  return plain;
-}
-
-// A convolution, then a launch that takes the moments of its results; the workspace is the one's,
-// then the other's.
-KernelFacts then_moments(const KernelFacts& convolution, const TensorType& y) {
-  return {.workspace_bytes = convolution.workspace_bytes + channel_moments_workspace(y),
-          .flops = convolution.flops + kMomentFlops * static_cast<double>(y.element_count())};
-}
-PreparedKernel then_moments(PreparedKernel convolution, size_t workspace, const TensorType& y) {
-  return [=](const KernelCall& call) {
-    convolution(call);
-    channel_moments(y,
-                    {.x = call.outputs[0],
-                     .bias = bias_of(call),
-                     .workspace = static_cast<std::byte*>(call.workspace) + workspace,
-                     .mean = call.output<float>(1),
-                     .variance = call.output<float>(2)},
-                    call);
-  };
-}
-
-bool supports_thin_moments(const KernelRequest& request) {
-  const auto convolution = convolution_with_moments(request, false);
-  return convolution && is_thin(*convolution);
-}
-
-bool is_apart(const KernelRequest& request) { return request.variant.ends_with(kApart); }
-
-// On tensor cores, by the CUDA cores, or by these and a launch of its own for the moments.
-constexpr std::string_view kThinTensor = "tensor", kThinEpilogue = "epilogue";
-constexpr std::string_view kThinApart = "launch-apart";
-
-std::vector<std::string> thin_moments_variants(const KernelRequest& request, Context& context) {
-  std::vector<std::string> variants = {std::string(kThinEpilogue), std::string(kThinApart)};
-  const bool may_round = context.options.tf32 || request.outputs[0].dtype == DType::bf16;
-  if (may_round && fits_thin_tensor_moments(convolution_in(request))) {
-    variants.insert(variants.begin(), std::string(kThinTensor));
-  }
-  return variants;
-}
-
-// The variant that the request names, or the first.
-std::string thin_moments_variant(const KernelRequest& request, Context& context) {
-  const std::vector<std::string> all = thin_moments_variants(request, context);
-  if (request.variant.empty()) return all[0];
-  const auto found = std::find(all.begin(), all.end(), request.variant);
-  if (found != all.end()) return *found;
-  throw PlanError("a thin convolution does not take moments by " + std::string(request.variant));
-}
-
-KernelFacts describe_thin_moments(const KernelRequest& request, Context& context) {
-  const KernelRequest convolution = convolution_in(request);
-  KernelFacts facts = then_moments(describe_thin_conv(convolution, context), request.outputs[0]);
-  const std::string variant = thin_moments_variant(request, context);
-  if (variant == kThinTensor) facts.workspace_bytes = thin_tensor_moments_workspace(convolution);
-  if (variant == kThinEpilogue) facts.workspace_bytes = thin_conv_moments_workspace(convolution);
-  return facts;
-}
-
-PreparedKernel prepare_thin_moments(const KernelRequest& request, Context& context) {
-  const KernelRequest convolution = convolution_in(request);
-  const std::string variant = thin_moments_variant(request, context);
-  if (variant == kThinTensor) return prepare_thin_tensor_moments(convolution);
-  if (variant == kThinEpilogue) return prepare_thin_conv_moments(convolution);
-  return then_moments(prepare_thin_conv(convolution, context), 0, request.outputs[0]);
-}
-
-bool supports_gemm_moments(const KernelRequest& request) {
-  const auto convolution = convolution_with_moments(request, true);
-  if (!convolution || !is_for_gemm<ConvDirection::forward>(*convolution)) return false;
-  const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
-  return fits_conv_gemm_moments(geometry_of(*convolution),
-                                is_bf16 ? ConvGemmMath::bf16 : ConvGemmMath::cores);
-}
-
-KernelFacts describe_gemm_moments(const KernelRequest& request, Context& context) {
-  KernelFacts facts = then_moments(
-      describe_gemm<ConvDirection::forward>(without_moments(request), context), request.outputs[0]);
-  if (!is_apart(request)) {
-    facts.workspace_bytes = conv_gemm_moments_workspace(geometry_of(convolution_in(request)));
-  }
-  return facts;
-}
-
-PreparedKernel prepare_gemm_moments(const KernelRequest& request, Context& context) {
-  const KernelRequest plain = without_moments(request);
-  if (is_apart(request)) {
-    return then_moments(prepare_gemm<ConvDirection::forward>(plain, context), 0,
-                        request.outputs[0]);
-  }
-  const ConvGemmMath math = gemm_math<ConvDirection::forward>(plain, context);
-  return [g = geometry_of(convolution_in(request)), math](const KernelCall& call) {
-    conv_gemm_moments(g, math,
-                      {.x = call.inputs[0],
-                       .filter = call.inputs[1],
-                       .result = call.outputs[0],
-                       .workspace = call.workspace,
-                       .stream = call.stream,
-                       .tickets = call.tickets,
-                       .bias = bias_of(call),
-                       .mean = call.output<float>(1),
-                       .variance = call.output<float>(2)});
-  };
-}
-
-template <Rank kRank>
-std::vector<std::string> gemm_moments_variants(const KernelRequest& request, Context& context) {
-  const std::string variant = gemm_variant<ConvDirection::forward, kRank>(request, context.options);
-  if (variant.empty()) return {};
-  return {variant, variant + std::string(kApart)};
-}
-
-template <Rank kRank>
-constexpr KernelDef gemm_moments_kernel() {
-  return {.name = "adjoint.conv2d_gemm_moments",
-          .op = "region",
-          .supports = supports_gemm_moments,
-          .describe = describe_gemm_moments,
-          .prepare = prepare_gemm_moments,
-          .variants = gemm_moments_variants<kRank>};
-}
-
-bool supports_cudnn_moments(const KernelRequest& request) {
-  const auto convolution = convolution_with_moments(request, true);
-  return convolution && fits_cudnn(*convolution) && !is_thin(*convolution);
-}
-
-KernelFacts describe_cudnn_moments(const KernelRequest& request, Context& context) {
-  return then_moments(describe_cudnn<ConvDirection::forward>(request, context), request.outputs[0]);
-}
-
-PreparedKernel prepare_cudnn_moments(const KernelRequest& request, Context& context) {
-  const size_t workspace = describe_cudnn<ConvDirection::forward>(request, context).workspace_bytes;
-  return then_moments(prepare_cudnn<ConvDirection::forward>(request, context), workspace,
-                      request.outputs[0]);
-}
-
 constexpr std::string_view kGemm = "adjoint.conv2d_gemm";
 constexpr std::string_view kGemmInputGrad = "adjoint.conv2d_input_grad_gemm";
 constexpr std::string_view kGemmFilterGrad = "adjoint.conv2d_filter_grad_gemm";
+
+constexpr KernelDef kForwardKernels[] = {gemm_kernel<ConvDirection::forward, Rank::first>(kGemm),
+                                         cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
+                                         gemm_kernel<ConvDirection::forward, Rank::last>(kGemm)};
 
 constexpr KernelDef kInputGradKernels[] = {
     gemm_kernel<ConvDirection::input_grad, Rank::first>(kGemmInputGrad),
@@ -396,25 +240,12 @@ constexpr KernelDef kInputGradKernels[] = {
     gemm_kernel<ConvDirection::input_grad, Rank::last>(kGemmInputGrad)};
 
 constexpr KernelDef kKernels[] = {
-    gemm_kernel<ConvDirection::forward, Rank::first>(kGemm),
+    kForwardKernels[0],
     kInputGradKernels[0],
     gemm_kernel<ConvDirection::filter_grad, Rank::first>(kGemmFilterGrad),
-    cudnn_kernel<ConvDirection::forward>("cudnn.conv2d"),
+    kForwardKernels[1],
     kInputGradKernels[1],
     cudnn_kernel<ConvDirection::filter_grad>("cudnn.conv2d_filter_grad"),
-    gemm_moments_kernel<Rank::first>(),
-    {.name = "cudnn.conv2d_moments",
-     .op = "region",
-     .supports = supports_cudnn_moments,
-     .describe = describe_cudnn_moments,
-     .prepare = prepare_cudnn_moments,
-     .variants = cudnn_variants<ConvDirection::forward>},
-    {.name = "adjoint.conv2d_thin_moments",
-     .op = "region",
-     .supports = supports_thin_moments,
-     .describe = describe_thin_moments,
-     .prepare = prepare_thin_moments,
-     .variants = thin_moments_variants},
     {.name = "adjoint.conv2d_thin",
      .op = "conv2d",
      .supports = is_thin,
@@ -425,10 +256,9 @@ constexpr KernelDef kKernels[] = {
      .supports = is_thin,
      .describe = describe_thin_conv_filter_grad,
      .prepare = prepare_thin_conv_filter_grad},
-    gemm_kernel<ConvDirection::forward, Rank::last>(kGemm),
+    kForwardKernels[2],
     kInputGradKernels[2],
     gemm_kernel<ConvDirection::filter_grad, Rank::last>(kGemmFilterGrad),
-    gemm_moments_kernel<Rank::last>(),
     {.name = "adjoint.conv2d",
      .op = "conv2d",
      .describe = describe_direct_conv,
@@ -447,10 +277,17 @@ constexpr KernelDef kKernels[] = {
 
 std::span<const KernelDef> conv_kernels() { return kKernels; }
 
+std::span<const KernelDef, 3> conv_forward_kernels() { return kForwardKernels; }
 std::span<const KernelDef, 3> conv_input_grad_kernels() { return kInputGradKernels; }
 
-InputGradTile input_grad_tile(const KernelRequest& region, const Context& context) {
-  return {gemm_math<ConvDirection::input_grad>(region, context), gemm_rows(region)};
+bool is_for_gemm_forward(const KernelRequest& convolution) {
+  return is_for_gemm<ConvDirection::forward>(convolution);
+}
+GemmTileKind forward_tile(const KernelRequest& region, const Context& context) {
+  return gemm_tile<ConvDirection::forward>(region, context);
+}
+GemmTileKind input_grad_tile(const KernelRequest& region, const Context& context) {
+  return gemm_tile<ConvDirection::input_grad>(region, context);
 }
 
 }  // namespace adjoint::cuda

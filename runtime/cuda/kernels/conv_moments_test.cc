@@ -96,6 +96,7 @@ std::vector<Case> cases_in_packs(int64_t pack) {
       {"same", {5, 12, 11, 4}, {3, 3, 4, 60}, {.padding = same}},
       {"stride", {3, 12, 11, 4}, {3, 3, 4, 8}, {.stride = {2, 2}}},
       {"two groups", {12, 12, 12, 4}, {3, 3, 4, 52}},
+      {"rows that are not there", {3, 6, 7, 8}, {3, 2, 8, 52}, {.padding = same}},
   };
   return widened(std::move(cases), pack);
 }
@@ -150,7 +151,7 @@ void check_moments(const Graph& graph, const std::vector<Values>& inputs,
                    const Options& options = {}) {
   LibraryTester tester(options);
   int64_t kernels = 0;
-  for (const KernelDef* kernel : kernels_for(conv_kernels(), graph.moments)) {
+  for (const KernelDef* kernel : kernels_for(convolution_kernels(), graph.moments)) {
     const std::string name(kernel->name);
     const KernelDef& plain = kernel_named(name.substr(0, name.size() - 8));  // without _moments
     for (const std::string& variant : tester.variants(*kernel, graph.moments)) {
@@ -306,8 +307,9 @@ TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
   const Graph graph({"", {2, 6, 6, 8}, {3, 3, 8, 8}}, DType::f32, true);
   const auto variants = [](Value result, bool tf32 = false) {
     LibraryTester tester({.tf32 = tf32});
+    tester.context().properties.shared_bytes = 227 << 10;  // an H100's
     std::vector<std::string> found;
-    for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) {
+    for (const KernelDef* kernel : kernels_for(convolution_kernels(), result)) {
       const bool is_cudnn = kernel->name.starts_with("cudnn.");
       for (const std::string& variant : tester.variants(*kernel, result)) {
         found.push_back(is_cudnn ? "cudnn" : variant);
@@ -320,7 +322,8 @@ TEST_F(ConvMomentsKernels, HaveThePlainOnesVariants) {
   EXPECT_THAT(variants(graph.plain), ElementsAre("64x48", "cudnn"));
   EXPECT_THAT(variants(graph.moments), ElementsAre("64x48", "64x48-apart", "cudnn"));
   EXPECT_THAT(variants(graph.moments, true),
-              ElementsAre("tf32", "tf32-apart", "cudnn", "64x48", "64x48-apart"));
+              ElementsAre("tf32", "tf32-apart", "tf32-resident", "tf32-resident-apart", "cudnn",
+                          "64x48", "64x48-apart"));
   const Graph thin({"", {2, 9, 9, 1}, {5, 5, 1, 8}}, DType::f32, false);
   EXPECT_THAT(variants(thin.moments), ElementsAre("epilogue", "launch-apart"));
   EXPECT_THAT(variants(thin.moments, true), ElementsAre("tensor", "epilogue", "launch-apart"));

@@ -22,15 +22,12 @@
 namespace adjoint::cuda {
 namespace {
 
-bool is_ours(const KernelDef& plain) { return plain.name.starts_with("adjoint."); }
-
 // The two that a region joins, each by itself.
 class Parts {
  public:
   Parts(const ConvNormGrad& bodies, const KernelRequest& region)
       : convolution_(bodies.convolution), norm_(bodies.norm) {
-    convolution.variant = region.variant;
-    if (region.variant.ends_with(kApart)) convolution.variant.remove_suffix(kApart.size());
+    convolution.variant = without(kApart, region.variant);
   }
   explicit Parts(const KernelRequest& region)
       : Parts(*conv_norm_grad_in(region.region()), region) {}
@@ -113,13 +110,13 @@ NormGradSums prepare_apart(const Parts& parts, Context& context) {
   };
 }
 
-Places epilogue_places(const Parts& parts, const InputGradTile& tile) {
+Places epilogue_places(const Parts& parts, const GemmTileKind& tile) {
   const ConvGeometry g = geometry_of(convolution_in(parts.convolution));
   return {parts, 0, conv_gemm_input_grad_sums_workspace(g, tile.rows)};
 }
 
 NormGradSums prepare_epilogue(const Parts& parts, Context& context) {
-  const InputGradTile tile = input_grad_tile(parts.convolution, context);
+  const GemmTileKind tile = input_grad_tile(parts.convolution, context);
   return [tile, g = geometry_of(convolution_in(parts.convolution)),
           places = epilogue_places(parts, tile), windows = windows_of(parts.norm),
           epsilon = NormFacts(parts.norm.region()).epsilon](const KernelCall& call,
@@ -173,7 +170,7 @@ KernelFacts describe(const KernelRequest& request, Context& context) {
                        .flops = apart.convolution.flops + apart.norm.flops,
                        .bytes = moved_bytes(parts, request)};
   if (!is_apart<kPlain>(parts, request)) {
-    const InputGradTile tile = input_grad_tile(parts.convolution, context);
+    const GemmTileKind tile = input_grad_tile(parts.convolution, context);
     facts.workspace_bytes = epilogue_places(parts, tile).bytes;
   }
   return facts;

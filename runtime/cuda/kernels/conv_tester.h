@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,6 +65,16 @@ struct Tolerance {
   double random = 0;
   double bias = 0;
 };
+
+// Of convolutions by themselves and with moments.
+inline std::span<const KernelDef> convolution_kernels() {
+  static const std::vector<KernelDef> all = [] {
+    std::vector<KernelDef> kernels(conv_kernels().begin(), conv_kernels().end());
+    kernels.insert(kernels.end(), conv_moments_kernels().begin(), conv_moments_kernels().end());
+    return kernels;
+  }();
+  return all;
+}
 
 // Every kernel, with every variant, against `want`; `size` is the terms' squares.
 inline void expect_all_near(LibraryTester& tester, Value result, const std::vector<Values>& inputs,
@@ -153,12 +164,14 @@ inline std::vector<Case> widened(std::vector<Case> cases, int64_t pack) {
 
 inline std::vector<std::string_view> names(Value result) {
   std::vector<std::string_view> found;
-  for (const KernelDef* kernel : kernels_for(conv_kernels(), result)) found.push_back(kernel->name);
+  for (const KernelDef* kernel : kernels_for(convolution_kernels(), result)) {
+    found.push_back(kernel->name);
+  }
   return found;
 }
 
 inline const KernelDef& kernel_named(std::string_view name) {
-  return *std::ranges::find(conv_kernels(), name, &KernelDef::name);
+  return *std::ranges::find(convolution_kernels(), name, &KernelDef::name);
 }
 
 inline Value quad_conv(Block& block, DType dtype, int64_t x_channels, int64_t groups = 1) {

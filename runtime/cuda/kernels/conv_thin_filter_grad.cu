@@ -216,7 +216,7 @@ bool fits_thin_norm_filter_grad(const KernelRequest& norm) {
   const NormWindows windows(norm.inputs[1].dims, NormFacts(norm.region()).pool);
   const DType stored = norm.inputs[1].dtype;
   return (stored == DType::f32 || stored == DType::bf16) && norm.inputs[0].dtype == stored &&
-         (windows.known_side() == 2 || windows.windows == windows.pixels);
+         windows.are_known();
 }
 
 bool fits_thin_tensor_filter_grad(const KernelRequest& filter_grad) {

@@ -50,6 +50,8 @@ struct NormWindows {
   // The side that kernels know when they are compiled: 2 of windows of 2 x 2 that cover the images,
   // else 0.
   int known_side() const { return window_y == 2 && window_x == 2 && cover() ? 2 : 0; }
+  // Whether they are such ones or pixels.
+  bool are_known() const { return known_side() == 2 || windows == pixels; }
 };
 
 // Where a window begins, in pixels.
