@@ -123,6 +123,7 @@ std::span<const KernelDef> matmul_kernels();                // cuBLASLt
 std::span<const KernelDef> linear_cross_entropy_kernels();  // the regions of linear_cross_entropy.h
 std::span<const KernelDef> conv_kernels();                  // cuDNN, products of tiles
 std::span<const KernelDef> conv_moments_kernels();          // the regions of conv_moments.h
+std::span<const KernelDef> norm_conv_kernels();             // the regions of norm_conv.h
 std::span<const KernelDef> conv_norm_grad_kernels();        // the regions of conv_norm_grad.h
 std::span<const KernelDef> norm_filter_grad_kernels();      // the regions of norm_filter_grad.h
 std::span<const KernelDef> generated_kernels();  // codegen: elementwise, reductions, the other

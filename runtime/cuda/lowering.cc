@@ -15,6 +15,7 @@
 #include "runtime/cuda/filter_layout.h"
 #include "runtime/cuda/linear_cross_entropy.h"
 #include "runtime/cuda/matmul_bias.h"
+#include "runtime/cuda/norm_conv.h"
 #include "runtime/cuda/norm_filter_grad.h"
 #include "runtime/cuda/norm_storage.h"
 #include "runtime/cuda/reduction_tails.h"
@@ -71,9 +72,9 @@ Pipeline lowering_pipeline(const KernelTable& kernels, Context& context) {
   pipeline
       .repeat({norm_relu_grad_pass(), filter_layout_pass(has_kernel), cse_pass(), dce_pass(),
                norm_relu_pass(), norm_bias_pass(), norm_storage_pass(has_kernel),
-               conv_moments_pass(has_kernel), conv_norm_grad_pass(has_kernel),
-               norm_filter_grad_pass(has_kernel), matmul_bias_pass(has_kernel),
-               linear_cross_entropy_pass(has_kernel)},
+               conv_moments_pass(has_kernel), norm_conv_pass(has_kernel),
+               conv_norm_grad_pass(has_kernel), norm_filter_grad_pass(has_kernel),
+               matmul_bias_pass(has_kernel), linear_cross_entropy_pass(has_kernel)},
               1)
       .add(widen_missing_pass(has_kernel))
       .add(decompose_missing_pass(has_kernel))

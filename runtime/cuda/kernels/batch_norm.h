@@ -54,12 +54,7 @@ __device__ inline void write_norm(const Columns& columns, const NormWindows& win
   for (int64_t row = rows.begin; row < rows.end; row += rows.step) {
     const X* from = a.x + first_pixel(windows, row) * columns.channels + at.channel;
     const auto winners = find_winners<kSide>(windows, k, from, columns.channels);
-    Pack<Y, kVec> result;
-    for (int v = 0; v < kVec; ++v) {
-      const Compute<P> h = winners.normal[v];
-      result[v] = narrow<Y>(kRelu && h < 0 ? Compute<P>{0} : h);
-    }
-    store_pack(a.y + row * columns.channels + at.channel, result);
+    store_pack(a.y + row * columns.channels + at.channel, winners.template result<Y, kRelu>());
   }
 }
 

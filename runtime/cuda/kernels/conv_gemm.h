@@ -61,6 +61,10 @@ struct ConvNormCall {
   double epsilon = 0;
   KernelCall call;
 };
+// Where x is what batch norm gives, which is stored as well (norm_relu.h, with given moments): for
+// windows that kernels know, 2 x 2 or pixels, and rows that are resident.
+void conv_gemm_norm_moments(const ConvGeometry& g, ConvGemmMath math, const ConvGemmCall& call,
+                            const ConvNormCall& norm);
 // Of windows that kernels know; channels in so few tiles that each has tickets.
 bool fits_conv_gemm_input_grad_sums(const ConvGeometry& g, const NormWindows& windows);
 // Of batch norm's call.

@@ -222,6 +222,8 @@ constexpr KernelDef kGradApart = {.name = "adjoint.norm_relu_grad",
 
 std::span<const KernelDef> norm_relu_kernels() { return kKernels; }
 
+const KernelDef& norm_relu_inference_kernel() { return kKernels[1]; }
+
 NormGradKernel norm_relu_grad_kernel() {
   return {&kGradApart, [](const KernelRequest& request, Context& context) -> NormGradSums {
             return [sums = prepare_norm_relu_grad_sums(request, context)](

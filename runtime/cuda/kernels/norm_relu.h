@@ -1,5 +1,6 @@
-// The backward of batch normalisation with relu and perhaps a bias and a max pool, in the regions
-// of runtime/patterns.h, for kernels that compute its dy themselves.
+// Batch normalisation with relu and perhaps a bias and a max pool, in the regions of
+// runtime/patterns.h, for kernels that go on with its result, and its backward, for those that
+// compute its dy themselves.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,9 @@ struct NormFacts {
     }
   }
 };
+
+// With given moments.
+const KernelDef& norm_relu_inference_kernel();
 
 bool supports_norm_relu_grad(const KernelRequest& request);
 KernelFacts describe_norm_relu_grad(const KernelRequest& request, Context&);

@@ -70,6 +70,15 @@ struct NormWinners {
       centred[v] = distance;
     }
   }
+  // Of h, or of relu(h), as it is stored.
+  template <typename Y, bool kRelu>
+  __device__ Pack<Y, kVec> result() const {
+    Pack<Y, kVec> result;
+    for (int v = 0; v < kVec; ++v) {
+      result[v] = narrow<Y>(kRelu && normal[v] < 0 ? C{0} : normal[v]);
+    }
+    return result;
+  }
 };
 
 // A window whose side is known: all its loads are under way at once.
