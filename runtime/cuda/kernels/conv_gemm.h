@@ -12,7 +12,7 @@
 namespace adjoint::cuda {
 
 // What multiplies: the CUDA cores floats, or tensor cores floats rounded to TF32, or bf16. Sums are
-// f32. The filter's gradient is for the CUDA cores only.
+// f32.
 enum class ConvGemmMath { cores, tf32, bf16 };
 
 // What the rows of tiles are: for the input's gradient, images, all at one pixel of x; pixels of
@@ -28,7 +28,7 @@ struct ConvGemmCall {
   void* result = nullptr;
   void* workspace = nullptr;
   LaunchStream stream;
-  unsigned* tickets = nullptr;  // with moments or sums
+  unsigned* tickets = nullptr;  // with moments or sums, or for the filter's gradient
   // With moments: of y plus a bias, where there is one.
   const float* bias = nullptr;
   float* mean = nullptr;
@@ -73,9 +73,13 @@ size_t conv_gemm_input_grad_sums_workspace(const ConvGeometry& g, ConvGemmRows r
 // (NormGradArguments).
 void conv_gemm_input_grad_sums(const ConvGeometry& g, ConvGemmMath math, ConvGemmRows rows,
                                const ConvGemmCall& call, const ConvNormCall& norm);
+// Of those above; on tensor cores, which have images in shared memory as a whole, some of them must
+// have room in a block's `shared_bytes`, and the result be in so few tiles that each has a ticket.
+bool fits_conv_gemm_filter_grad(const ConvGeometry& g, ConvGemmMath math, size_t shared_bytes);
 // In so many parts, so that all multiprocessors have some.
-int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors);
-size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts);
-void conv_gemm_filter_grad(const ConvGeometry& g, int parts, const ConvGemmCall& call);
+int conv_gemm_filter_parts(const ConvGeometry& g, ConvGemmMath math, int multiprocessors);
+size_t conv_gemm_filter_workspace(const ConvGeometry& g, ConvGemmMath math, int parts);
+void conv_gemm_filter_grad(const ConvGeometry& g, ConvGemmMath math, int parts,
+                           const ConvGemmCall& call);
 
 }  // namespace adjoint::cuda

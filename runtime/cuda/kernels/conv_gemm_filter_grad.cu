@@ -2,6 +2,7 @@
 
 #include "runtime/cuda/device/gemm_tile.h"
 #include "runtime/cuda/kernels/conv_gemm.h"
+#include "runtime/cuda/kernels/conv_gemm_resident_filter.h"
 #include "runtime/cuda/kernels/conv_sizes.h"
 #include "runtime/cuda/kernels/direct_sum.h"
 
@@ -124,7 +125,13 @@ dim3 tiles_of_result(const ConvGeometry& g) {
 
 }  // namespace
 
-int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors) {
+bool fits_conv_gemm_filter_grad(const ConvGeometry& g, ConvGemmMath math, size_t shared_bytes) {
+  return fits_conv_gemm(g, math) &&
+         (math == ConvGemmMath::cores || fits_resident_filter_grad(g, math, shared_bytes));
+}
+
+int conv_gemm_filter_parts(const ConvGeometry& g, ConvGemmMath math, int multiprocessors) {
+  if (math != ConvGemmMath::cores) return resident_filter_parts(g, multiprocessors);
   constexpr int64_t kPixelsEach = 16 * Tile::kWarps;  // at least, or adding the parts costs more
   const dim3 tiles = tiles_of_result(g);
   const int64_t pixels = g.y_size() / g.y_channels;
@@ -133,11 +140,14 @@ int conv_gemm_filter_parts(const ConvGeometry& g, int multiprocessors) {
   return static_cast<int>(std::max<int64_t>(parts, 1));
 }
 
-size_t conv_gemm_filter_workspace(const ConvGeometry& g, int parts) {
-  return parts == 1 ? 0 : parts * g.filter_size() * sizeof(float);
+size_t conv_gemm_filter_workspace(const ConvGeometry& g, ConvGemmMath math, int parts) {
+  const bool is_result = math == ConvGemmMath::cores && parts == 1;
+  return is_result ? 0 : parts * g.filter_size() * sizeof(float);
 }
 
-void conv_gemm_filter_grad(const ConvGeometry& g, int parts, const ConvGemmCall& call) {
+void conv_gemm_filter_grad(const ConvGeometry& g, ConvGemmMath math, int parts,
+                           const ConvGemmCall& call) {
+  if (math != ConvGemmMath::cores) return resident_filter_grad(g, math, parts, call);
   auto* const result = static_cast<float*>(call.result);
   auto* const sums = parts == 1 ? result : static_cast<float*>(call.workspace);
   dim3 grid = tiles_of_result(g);

@@ -10,7 +10,8 @@
 //   wait_for_resident<Bf16>(image.size(), kThreads);
 //   load_mma_rows(&words[places[0] + move], a[0]);
 //
-// conv_gemm_forward.h has x there, conv_gemm_resident_grad.h has y.
+// conv_gemm_forward.h has x there, conv_gemm_resident_grad.h has y, conv_gemm_resident_filter.cu
+// both.
 #pragma once
 
 #include "runtime/cuda/device/async_copy.h"
@@ -36,6 +37,7 @@ struct ResidentSpan {
     const int before = larger(extent(axis) - axis.pad, 0);
     return {axis.y, before, before + larger(axis.y, axis.x + axis.pad)};
   }
+  ADJOINT_HOST_DEVICE static ResidentSpan alone(int size) { return {size, 0, size}; }
 
  private:
   ADJOINT_HOST_DEVICE static int larger(int a, int b) { return a > b ? a : b; }
@@ -55,6 +57,10 @@ struct ResidentImage {
 
   ADJOINT_HOST_DEVICE static ResidentImage of_x(const ConvSizes& s) {
     return {ResidentSpan::of_x(s.height), ResidentSpan::of_x(s.width), s.c, s.c};
+  }
+  // Of y, without any zeros.
+  ADJOINT_HOST_DEVICE static ResidentImage of_result(const ConvSizes& s) {
+    return {ResidentSpan::alone(s.height.y), ResidentSpan::alone(s.width.y), s.o, s.o};
   }
   // Channels in whole steps of k.
   ADJOINT_HOST_DEVICE static ResidentImage of_y(const ConvSizes& s) {
@@ -125,16 +131,22 @@ __device__ inline int resident_pixel(const ResidentImage<T>& image) {
   return static_cast<int>(blockIdx.x) * image.rows.size * image.columns.size;
 }
 
-// Begins to copy it, with zeros around.
+// Begins to copy it, with zeros around, from byte `offset` of shared memory on.
 template <typename T>
-__device__ inline void copy_image(const T* images, const ResidentImage<T>& image, int threads) {
-  const Shared<FullPack<T>> to = shared_memory<FullPack<T>>(image.size() / kFullPack<T>);
-  const T* const from = images + resident_pixel(image) * image.depth;
+__device__ inline void copy_image_to(int offset, const T* from, const ResidentImage<T>& image,
+                                     int threads) {
+  const Shared<FullPack<T>> to = shared_memory<FullPack<T>>(image.size() / kFullPack<T>, offset);
   for (ResidentPacks<T> at(image, threads); at.is_there(); at.advance()) {
     const int pixel = at.image_pixel();
     begin_copy(&to[at.place()], from + pixel * image.depth + at.channel(),
                pixel >= 0 && at.channel() < image.depth);
   }
+}
+
+// The block's image, of all.
+template <typename T>
+__device__ inline void copy_image(const T* images, const ResidentImage<T>& image, int threads) {
+  copy_image_to(0, images + resident_pixel(image) * image.depth, image, threads);
 }
 
 // What the pixels of a result's image read at the first tap: from a pixel of ResidentImage on.

@@ -149,7 +149,7 @@ TEST_F(ConvGemm, HaveOneRank) {
   EXPECT_THAT(variants(dx, true), ElementsAre("tf32", "tf32-pixels", "tf32-resident", "cudnn",
                                               "64x24", "64x24-pixels"));
   EXPECT_THAT(variants(df, false), ElementsAre("48x64", "cudnn"));
-  EXPECT_THAT(variants(df, true), ElementsAre("cudnn", "48x64"));
+  EXPECT_THAT(variants(df, true), ElementsAre("tf32", "cudnn", "48x64"));
   Block narrow("narrow");
   const Value in_16_bits = quad_conv(narrow, DType::bf16, 8);
   for (const bool tf32 : {false, true}) {
@@ -158,14 +158,15 @@ TEST_F(ConvGemm, HaveOneRank) {
 }
 
 // Whether a block with so much shared memory has the variant, which is refused if it does not.
-bool is_resident(Value result, const char* kernel_name, size_t shared_bytes) {
+bool is_resident(Value result, const char* kernel_name, size_t shared_bytes,
+                 const char* variant = "tf32-resident") {
   LibraryTester tester({.tf32 = true});
   tester.context().properties.shared_bytes = shared_bytes;
   KernelRequest request = request_of(result);
   const KernelDef& kernel = kernel_named(kernel_name);
   const auto variants = kernel.variants(request, tester.context());
-  const bool is_listed = std::ranges::count(variants, "tf32-resident") == 1;
-  request.variant = "tf32-resident";
+  const bool is_listed = std::ranges::count(variants, variant) == 1;
+  request.variant = variant;
   if (is_listed) {
     kernel.prepare(request, tester.context());
   } else {
@@ -212,6 +213,58 @@ TEST_F(ConvGemm, AreResidentWhereThereIsRoom) {
   EXPECT_FALSE(is_taken(8, 4, kSums - 1));
 }
 
+// Four images of x and dy at a time, and a ticket for each tile of the result.
+TEST_F(ConvGemm, TheFiltersGradientOnTensorCoresIsWhereThereIsRoom) {
+  const auto is_taken = [](int64_t rows, int64_t o, int64_t c, size_t shared_bytes) {
+    Block block("test");
+    const Value x = block.argument("x", {DType::f32, {5, rows + 4, 12, c}});
+    const Value dy = block.argument("dy", {DType::f32, {5, rows, 8, o}});
+    const Value df = turned(conv2d_filter_grad(x, dy, {5, 5, c, o}));
+    return is_resident(df, "adjoint.conv2d_filter_grad_gemm", shared_bytes, "tf32");
+  };
+  // 12 x 12 pixels of 24 channels and 4 beside, 8 x 8 of 48 and 4, and where these begin.
+  constexpr size_t kBytes = 4 * 4 * (12 * 12 * 28 + 8 * 8 * 52) + 4 * 8 * 8;
+  EXPECT_TRUE(is_taken(8, 48, 24, kBytes));
+  EXPECT_FALSE(is_taken(8, 48, 24, kBytes - 1));
+  EXPECT_FALSE(is_taken(9, 48, 24, kBytes));
+  EXPECT_FALSE(is_taken(8, 56, 24, kBytes));
+  constexpr size_t kSums = 4 * 8 * 48 * 64;  // what the warps add up
+  EXPECT_TRUE(is_taken(2, 4, 4, kSums));
+  EXPECT_FALSE(is_taken(2, 4, 4, kSums - 1));
+  constexpr size_t kMuch = 1 << 20;
+  EXPECT_TRUE(is_taken(2, 4, 160, kMuch));  // 25 x 160 values in 63 tiles
+  EXPECT_FALSE(is_taken(2, 4, 168, kMuch));
+}
+
+TEST_F(ConvGemm, TheFiltersGradientHasTheSameBitsInAnyOrder) {
+  Block block("test");
+  const Value x = block.argument("x", {DType::f32, {33, 4, 5, 8}});
+  const Value dy = block.argument("dy", {DType::f32, {33, 3, 3, 12}});
+  const Value df = turned(conv2d_filter_grad(x, dy, {2, 3, 8, 12}));
+  const std::vector<Values> inputs = {random_values(x.type(), 1), random_values(dy.type(), 2)};
+  expect_same_in_any_order([&] {
+    return LibraryTester({.tf32 = true})
+        .run(kernel_named("adjoint.conv2d_filter_grad_gemm"), df, inputs, "tf32");
+  });
+}
+
+// Beyond an image's pixels a step of k reads nothing.
+TEST_F(ConvGemm, TheFiltersGradientKeepsANaNInItsTap) {
+  constexpr int kBad = 5;
+  const Case c{"", {4, 3, 3, 8}, {2, 2, 8, 8}};
+  Block block("test");
+  const Value x = block.argument("x", {DType::bf16, Shape::of(c.x)});
+  const Value dy = block.argument("dy", {DType::bf16, {4, 2, 2, 8}});
+  const Value df = turned(conv2d_filter_grad(x, dy, Shape::of(c.filter)));
+  Values values = random_values(x.type(), 1);
+  values[kBad] = std::numeric_limits<double>::quiet_NaN();  // the corner is seen by one tap
+  const Values got = LibraryTester().run(kernel_named("adjoint.conv2d_filter_grad_gemm"), df,
+                                         {values, random_values(dy.type(), 2)}, "bf16");
+  for (int i = 0; i < static_cast<int>(got.size()); ++i) {
+    EXPECT_EQ(std::isnan(got[i]), i % (4 * 8) == kBad) << i;
+  }
+}
+
 TEST_F(ConvGemm, RefusesAnUnknownVariant) {
   LibraryTester tester;
   Block block("test");
@@ -231,9 +284,15 @@ TEST_F(ConvGemm, RoundFactorsOnDemandOnly) {
   const std::pair<Value, std::string> results[] = {
       {turned(conv2d(x, filter)), "adjoint.conv2d_gemm"},
       {turned(conv2d_input_grad(x, filter, x.shape())), "adjoint.conv2d_input_grad_gemm"}};
+  const Value df = turned(conv2d_filter_grad(x, x, filter.shape()));
   const double fine = 1 + std::ldexp(1, -20);
   const std::vector<Values> inputs = {Values(32 * 4, fine), Values(4 * 4, 0.25)};
   LibraryTester exact, rounding({.tf32 = true});
+  const KernelDef& filter_grad = kernel_named("adjoint.conv2d_filter_grad_gemm");
+  const std::vector<Values> both = {Values(32 * 4, fine), Values(32 * 4, 0.25)};
+  EXPECT_EQ(rounding.run(filter_grad, df, both)[0], 8 * fine);
+  EXPECT_EQ(rounding.run(filter_grad, df, both, "tf32")[0], 8);
+  EXPECT_THROW(exact.run(filter_grad, df, both, "tf32"), PlanError);
   for (const auto& [result, name] : results) {
     const KernelDef& kernel = kernel_named(name);
     EXPECT_EQ(exact.run(kernel, result, inputs)[0], fine);

@@ -103,13 +103,12 @@ RowsName gemm_rows(const KernelRequest& region) {
 template <ConvDirection kDirection>
 std::optional<ConvGemmMath> find_gemm_math(const KernelRequest& region, std::string_view variant,
                                            const Options& options) {
-  const bool has_tensor_cores = kDirection != ConvDirection::filter_grad;
-  if (has_tensor_cores && region.outputs[0].dtype == DType::bf16) {
+  if (region.outputs[0].dtype == DType::bf16) {
     if (variant.empty() || variant == "bf16") return ConvGemmMath::bf16;
     return std::nullopt;
   }
   if (variant.empty() || variant == kGemmTile<kDirection>) return ConvGemmMath::cores;
-  if (has_tensor_cores && options.tf32 && variant == "tf32") return ConvGemmMath::tf32;
+  if (options.tf32 && variant == "tf32") return ConvGemmMath::tf32;
   return std::nullopt;
 }
 
@@ -118,7 +117,9 @@ bool fits_gemm(const KernelRequest& region, ConvGemmMath math, ConvGemmRows rows
                const Context& context) {
   const ConvGeometry g = geometry_of(convolution_in(region));
   const size_t shared_bytes = context.properties.shared_bytes;
-  if (kDirection == ConvDirection::filter_grad) return true;
+  if (kDirection == ConvDirection::filter_grad) {
+    return fits_conv_gemm_filter_grad(g, math, shared_bytes);
+  }
   return kDirection == ConvDirection::forward
              ? fits_conv_gemm_forward(g, math, rows, shared_bytes)
              : fits_conv_gemm_input_grad(g, math, rows, shared_bytes);
@@ -137,7 +138,7 @@ GemmTileKind gemm_tile(const KernelRequest& region, const Context& context) {
 template <ConvDirection kDirection>
 bool is_for_gemm(const KernelRequest& convolution) {
   const DType dtype = convolution.outputs[0].dtype;
-  const bool is_bf16 = dtype == DType::bf16 && kDirection != ConvDirection::filter_grad;
+  const bool is_bf16 = dtype == DType::bf16;
   if (dtype != DType::f32 && !is_bf16) return false;
   if (accumulation_of(convolution) != DType::f32 || is_thin(convolution)) return false;
   const ConvGeometry g = geometry_of(convolution);
@@ -153,32 +154,29 @@ bool supports_gemm(const KernelRequest& request) {
          is_for_gemm<kDirection>(convolution_in(request));
 }
 
-// Into how many parts the pixels are cut, for the filter's gradient.
-template <ConvDirection kDirection>
-int gemm_parts(const ConvGeometry& g, const Context& context) {
-  return kDirection == ConvDirection::filter_grad
-             ? conv_gemm_filter_parts(g, context.properties.multiprocessors)
-             : 1;
-}
-
 template <ConvDirection kDirection>
 KernelFacts describe_gemm(const KernelRequest& request, Context& context) {
-  gemm_tile<kDirection>(request, context);
+  const GemmTileKind tile = gemm_tile<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
-  const int parts = gemm_parts<kDirection>(g, context);
-  return {.workspace_bytes = conv_gemm_filter_workspace(g, parts), .flops = g.flops()};
+  KernelFacts facts = {.flops = g.flops()};
+  if (kDirection == ConvDirection::filter_grad) {
+    const int parts = conv_gemm_filter_parts(g, tile.math, context.properties.multiprocessors);
+    facts.workspace_bytes = conv_gemm_filter_workspace(g, tile.math, parts);
+  }
+  return facts;
 }
 
 template <ConvDirection kDirection>
 PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
   const GemmTileKind tile = gemm_tile<kDirection>(request, context);
   const ConvGeometry g = geometry_of(convolution_in(request));
-  const int parts = gemm_parts<kDirection>(g, context);
-  return [g, tile, parts](const KernelCall& call) {
+  return [g, tile, multiprocessors = context.properties.multiprocessors](const KernelCall& call) {
     const void* const first = call.inputs[0];
     const void* const second = call.inputs[1];
-    ConvGemmCall work{
-        .result = call.outputs[0], .workspace = call.workspace, .stream = call.stream};
+    ConvGemmCall work{.result = call.outputs[0],
+                      .workspace = call.workspace,
+                      .stream = call.stream,
+                      .tickets = call.tickets};
     if constexpr (kDirection == ConvDirection::forward) {
       work.x = first, work.filter = second;
       conv_gemm(g, tile.math, tile.rows, work);
@@ -187,7 +185,8 @@ PreparedKernel prepare_gemm(const KernelRequest& request, Context& context) {
       conv_gemm_input_grad(g, tile.math, tile.rows, work);
     } else {
       work.x = first, work.y = second;
-      conv_gemm_filter_grad(g, parts, work);
+      const int parts = conv_gemm_filter_parts(g, tile.math, multiprocessors);
+      conv_gemm_filter_grad(g, tile.math, parts, work);
     }
   };
 }
@@ -199,7 +198,7 @@ template <ConvDirection kDirection, Rank kRank>
 std::string gemm_variant(const KernelRequest& request, const Options& options) {
   const bool is_bf16 = request.outputs[0].dtype == DType::bf16;
   if (!is_bf16 && options.tf32 == (kRank == Rank::last)) return kGemmTile<kDirection>;
-  if (kRank == Rank::last || kDirection == ConvDirection::filter_grad) return "";
+  if (kRank == Rank::last) return "";
   return is_bf16 ? "bf16" : "tf32";
 }
 
