@@ -1,6 +1,5 @@
 // What a training step of the reference network asks of a GPU, without a GPU: it is planned and run
-// once on the test double, and its time on an H100 estimated from the data sheet. tf32 is the plan
-// of f32; bf16 has its own.
+// once on the test double, and its time on an H100 estimated from the data sheet.
 //
 //   bazel run //benchmarks:gpu_plan              # f32, batch 128
 //   gpu_plan 96 bf16                             # what is planned in bf16
@@ -161,7 +160,7 @@ void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& 
               1e-6 * double(one_stream.arena_bytes()));
   std::printf(
       "microseconds a step, as the planner estimates (%.1f an entry, measured;\n"
-      "%.1f a wait, assumed; f32): %.1f, on one stream %.1f\n",
+      "%.1f a wait, assumed): %.1f, on one stream %.1f\n",
       1e6 * model.launch_seconds, 1e6 * model.event_seconds, 1e6 * step_seconds(plan, model),
       1e6 * step_seconds(one_stream, model));
 }
@@ -170,7 +169,8 @@ void print_streams(const Plan& plan, const Plan& one_stream, const StreamModel& 
 class Step {
  public:
   Step(const MnistModel& model, Precision precision, int64_t batch)
-      : device_(cuda::device({.autotune = false, .kernel_cache = ""})),
+      : options_{.autotune = false, .tf32 = precision == Precision::tf32, .kernel_cache = ""},
+        device_(cuda::device(options_)),
         function_(apply_precision(*optimize(model.train()).function, precision).function),
         state_(model.module(), device_),
         train_(*function_, device_),
@@ -196,11 +196,14 @@ class Step {
   void print() const {
     print_plan(plan());
     print_launches(launches());
-    const auto one = cuda::device({.autotune = false, .streams = 1, .kernel_cache = ""});
-    print_streams(plan(), make_plan(*function_, plan().bindings, *one), device_->stream_model());
+    cuda::DeviceOptions one = options_;
+    one.streams = 1;
+    print_streams(plan(), make_plan(*function_, plan().bindings, *cuda::device(one)),
+                  device_->stream_model());
   }
 
  private:
+  cuda::DeviceOptions options_;
   std::shared_ptr<Device> device_;
   std::unique_ptr<Function> function_;
   State state_;
@@ -213,18 +216,19 @@ class Step {
 void run(int64_t batch, Precision shown) {
   fake_cuda::reset();
   const MnistModel model({.network = "cnn"});
-  const Step f32(model, Precision::f32, batch), bf16(model, Precision::bf16, batch);
-  const bool in_bf16 = shown == Precision::bf16;
+  std::map<Precision, std::unique_ptr<Step>> steps;
+  for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
+    steps[precision] = std::make_unique<Step>(model, precision, batch);
+  }
   std::printf("a training step of the reference network, batch %lld, %s\n\n", (long long)batch,
-              in_bf16 ? "bf16" : "f32");
-  (in_bf16 ? bf16 : f32).print();
+              std::string(name(shown)).c_str());
+  steps[shown]->print();
   std::printf("\nH100 SXM, estimated from its data sheet, not measured on a GPU (us a step, for\n");
   std::printf("launches, %.1f each, assumed, and for the work, all of it from and to HBM)\n",
               1e6 * kNodeSeconds);
   std::printf("  precision  launches      MB  launch    work  20 epochs, s\n");
-  for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
-    const Step& step = precision == Precision::bf16 ? bf16 : f32;
-    print_roofline(step.plan(), precision, step.launch_count());
+  for (const auto& [precision, step] : steps) {
+    print_roofline(step->plan(), precision, step->launch_count());
   }
 }
 
