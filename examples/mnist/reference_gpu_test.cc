@@ -38,8 +38,9 @@ struct Training {
 };
 
 // The double's algorithms are all one: nothing to measure.
-std::shared_ptr<Device> make_device(const adjoint::testing::GpuUnderTest& gpu) {
-  return gpu.device({.autotune = false, .kernel_cache = adjoint::testing::kernel_cache()});
+std::shared_ptr<Device> make_device(const adjoint::testing::GpuUnderTest& gpu, bool tf32 = false) {
+  return gpu.device(
+      {.autotune = false, .tf32 = tf32, .kernel_cache = adjoint::testing::kernel_cache()});
 }
 
 // The largest difference of two values, over 1 and the second.
@@ -101,6 +102,23 @@ TEST(ReferenceOnGpu, TrainsAsTheCpuDoes) {
   }
 }
 
+void expect_near(const State& found, const State& want, double tolerance) {
+  for (const std::string& name : floats_of(want)) {
+    EXPECT_LE(difference(found.get(name), want.get(name)), tolerance) << name;
+  }
+}
+
+// The CPU does not round to TF32.
+TEST(ReferenceOnGpu, AStepInTf32StaysNearTheCpus) {
+  const adjoint::testing::GpuUnderTest under_test;
+  Training cpu(cpu::device(2), Precision::f32);
+  Training gpu(make_device(under_test, true), Precision::tf32);
+  const double want = cpu.step().train.loss, got = gpu.step().train.loss;
+  EXPECT_NEAR(got, want, 1e-3 * want);
+  EXPECT_GT(std::abs(got - want), 1e-6);  // the GPU does
+  expect_near(gpu.trainer.state(), cpu.trainer.state(), 1e-2);
+}
+
 TEST(ReferenceOnGpu, AStepInBf16StaysNearTheCpus) {
   const adjoint::testing::GpuUnderTest under_test;
   Training exact(cpu::device(2), Precision::f32);
@@ -109,10 +127,7 @@ TEST(ReferenceOnGpu, AStepInBf16StaysNearTheCpus) {
   const double got = gpu.step().train.loss;
   EXPECT_NEAR(got, want, 1e-3 * want);
   EXPECT_GT(std::abs(got - f32), 1e-6);  // it does round
-  for (const std::string& name : floats_of(cpu.trainer.state())) {
-    const Tensor x = gpu.trainer.state().get(name), y = cpu.trainer.state().get(name);
-    EXPECT_LE(difference(x, y), 1e-2) << name;
-  }
+  expect_near(gpu.trainer.state(), cpu.trainer.state(), 1e-2);
 }
 
 }  // namespace
