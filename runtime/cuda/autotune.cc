@@ -105,6 +105,22 @@ std::string Candidate::name() const {
   return std::string(def->name) + (variant.empty() ? "" : "#" + variant);
 }
 
+std::vector<Candidate> candidates_for(const KernelRequest& request,
+                                      const std::vector<const KernelDef*>& kernels,
+                                      Context& context) {
+  std::vector<Candidate> candidates;
+  for (const KernelDef* def : kernels) {
+    if (def->variants == nullptr) {
+      if (candidates.empty()) candidates.push_back({def, ""});
+      break;
+    }
+    for (std::string& variant : def->variants(request, context)) {
+      candidates.push_back({def, std::move(variant)});
+    }
+  }
+  return candidates;
+}
+
 // Lines of key, tab, name; the last one of a key counts.
 Autotuner::Autotuner(std::filesystem::path file, std::string about)
     : file_(std::move(file)), about_(std::move(about)) {
@@ -122,15 +138,49 @@ void Autotuner::append(const std::string& key, const std::string& name) const {
   std::ofstream(file_, std::ios::app) << key + '\t' + name + '\n';
 }
 
-Candidate Autotuner::fastest(const KernelRequest& request, const std::vector<Candidate>& candidates,
-                             Context& context, Queue& queue) {
-  if (candidates.size() == 1) return candidates.front();
+// Names our kernels' variants, and of libraries' kernels the names alone.
+std::string Autotuner::key_of(const KernelRequest& request,
+                              const std::vector<const KernelDef*>& kernels,
+                              Context& context) const {
   std::string key = about_ + " " + request_key(request) + " among";
-  for (const Candidate& candidate : candidates) key += " " + candidate.name();
-  if (const auto known = answers_.find(key); known != answers_.end()) {
-    const auto found = std::ranges::find(candidates, known->second, &Candidate::name);
-    if (found != candidates.end()) return *found;
+  for (const KernelDef* def : kernels) {
+    if (!is_ours(*def) || def->variants == nullptr) {
+      key += " " + std::string(def->name);
+    } else {
+      for (const Candidate& own : candidates_for(request, {def}, context)) key += " " + own.name();
+    }
   }
+  return key;
+}
+
+// The answer, if its kernel is there and has the variant still.
+std::optional<Candidate> Autotuner::known(const std::string& key, const KernelRequest& request,
+                                          const std::vector<const KernelDef*>& kernels,
+                                          Context& context) const {
+  const auto answer = answers_.find(key);
+  if (answer == answers_.end()) return {};
+  const std::string_view text = answer->second, name = text.substr(0, text.find('#'));
+  const auto def = std::ranges::find(kernels, name, [](const KernelDef* d) { return d->name; });
+  if (def == kernels.end()) return {};
+  const Candidate candidate{*def, std::string(text.substr(std::min(name.size() + 1, text.size())))};
+  KernelRequest named = request;
+  named.variant = candidate.variant;
+  try {
+    if (candidate.def->describe != nullptr) candidate.def->describe(named, context);
+  } catch (const PlanError&) {
+    return {};
+  }
+  return candidate;
+}
+
+std::optional<Candidate> Autotuner::fastest(const KernelRequest& request,
+                                            const std::vector<const KernelDef*>& kernels,
+                                            Context& context, Queue& queue) {
+  const std::string key = key_of(request, kernels, context);
+  if (auto answer = known(key, request, kernels, context)) return answer;
+  const std::vector<Candidate> candidates = candidates_for(request, kernels, context);
+  if (candidates.empty()) return {};
+  if (candidates.size() == 1) return candidates.front();
   Answer answer;
   try {
     answer = measure(request, candidates, context, queue.main());

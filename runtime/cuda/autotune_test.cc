@@ -18,6 +18,7 @@
 #include "runtime/cuda/api/cublaslt.h"
 #include "runtime/cuda/api/cudnn.h"
 #include "runtime/planner.h"
+#include "tests/fake_cuda/library_support.h"
 #include "tests/harness/gpu.h"
 
 namespace adjoint::cuda {
@@ -206,13 +207,33 @@ TEST_F(Competition, AnswersNameTheKernel) {
   std::getline(file, line);
   const size_t tab = line.rfind('\t');
   ASSERT_EQ(line.substr(tab + 1), kOurs);
-  // A variant alone is no answer, nor is one among fewer candidates.
+  // A variant alone is no answer, nor is one among fewer kernels or variants of ours.
   std::ofstream(folder / "choices") << line.substr(0, tab + 1) << "64x48\n";
   EXPECT_EQ(choose(with_seconds(2e-3, 1e-3, 2e-3)), "cudnn.conv2d#1");
-  const std::string gone = " cudnn.conv2d#1";
-  ASSERT_NE(line.find(gone), std::string::npos);
-  std::ofstream(folder / "choices") << line.erase(line.find(gone), gone.size()) << "\n";
-  EXPECT_EQ(choose(with_seconds(2e-3, 1e-3, 2e-3)), "cudnn.conv2d#1");
+  for (const std::string gone : {" cudnn.conv2d", " adjoint.conv2d_gemm#64x48"}) {
+    std::string other = line;
+    ASSERT_NE(other.find(gone), std::string::npos);
+    std::ofstream(folder / "choices") << other.erase(other.find(gone), gone.size()) << "\n";
+    EXPECT_EQ(choose(with_seconds(2e-3, 1e-3, 2e-3)), "cudnn.conv2d#1");
+  }
+}
+
+// Where the answer is a kernel of ours, cuDNN is not asked what it offers, nor created.
+TEST_F(Competition, AnAnswerOfOursLoadsNoLibrary) {
+  const std::filesystem::path folder = ::testing::TempDir() + "no_library";
+  std::filesystem::remove_all(folder);
+  for (const std::string want : {kOurs, "cudnn.conv2d#1"}) {
+    std::filesystem::remove_all(folder);
+    for (const bool is_known : {false, true}) {
+      GpuUnderTest gpu(want == kOurs ? with_seconds(1e-3, 2e-3, 2e-3)
+                                     : with_seconds(2e-3, 1e-3, 2e-3));
+      const std::shared_ptr<Device> device = gpu.device({.kernel_cache = folder});
+      const int64_t before = fake_cuda::live_library_objects();  // cuBLASLt's handle
+      EXPECT_EQ(chosen(*device), want);
+      const bool is_asked = !is_known || want != kOurs;
+      EXPECT_EQ(fake_cuda::live_library_objects() - before, is_asked ? 1 : 0) << want << is_known;
+    }
+  }
 }
 
 TEST_F(Competition, RecordedChoicesAreNotMeasured) {
@@ -265,12 +286,15 @@ TEST_F(Autotune, AllFail) {
                       .prepare = [](const KernelRequest& request, Context&) -> PreparedKernel {
                         ++calls;
                         throw DeviceError("no " + std::string(request.variant));
+                      },
+                      .variants = [](const KernelRequest&, Context&) -> std::vector<std::string> {
+                        return {"a", "b"};
                       }};
   const std::unique_ptr<Function> concrete = specialise(forward_, {{"n", 2}});
   const KernelRequest request = make_request(*concrete, concrete->results()[0].value.node);
   for (int i : {1, 2}) {
     try {
-      autotuner.fastest(request, {{&def, "a"}, {&def, "b"}}, context, queue);
+      autotuner.fastest(request, {&def}, context, queue);
       ADD_FAILURE() << "no error";
     } catch (const DeviceError& error) {
       EXPECT_STREQ(error.what(), "no a");

@@ -173,31 +173,26 @@ class CudaDevice final : public Device {
     return def.supports == nullptr || def.supports(request);
   }
 
-  // Those that support the request, with each variant, up to the first kernel without variants; the
-  // first alone where nothing is measured.
-  std::vector<Candidate> candidates_for(const KernelRequest& request) const {
+  // The fastest; the first one where nothing is measured.
+  std::optional<Candidate> find_best(const KernelRequest& request) const {
     Context& context = engine_->context;
-    std::vector<Candidate> candidates;
+    std::vector<const KernelDef*> kernels;
     for (const KernelDef* def : engine_->kernels.for_op(request.node.op->name)) {
       if (!supports(*def, request)) continue;
-      if (def->variants == nullptr) {
-        if (candidates.empty()) candidates.push_back({def, ""});
-        break;
+      kernels.push_back(def);
+      if (!context.options.autotune) {
+        const std::vector<Candidate> first = candidates_for(request, {def}, context);
+        if (!first.empty()) return first.front();
       }
-      for (std::string& variant : def->variants(request, context)) {
-        candidates.push_back({def, std::move(variant)});
-        if (!context.options.autotune) return candidates;
-      }
+      if (def->variants == nullptr) break;
     }
-    return candidates;
+    return owned_->autotuner.fastest(request, kernels, context, engine_->queue);
   }
 
   std::optional<KernelChoice> choose_best(const KernelRequest& request) const {
-    const std::vector<Candidate> candidates = candidates_for(request);
-    if (candidates.empty()) return {};
-    const Candidate best =
-        owned_->autotuner.fastest(request, candidates, engine_->context, engine_->queue);
-    return describe(*best.def, request, best.variant);
+    const std::optional<Candidate> best = find_best(request);
+    if (!best) return {};
+    return describe(*best->def, request, best->variant);
   }
 
   KernelChoice describe(const KernelDef& def, const KernelRequest& request,

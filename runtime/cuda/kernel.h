@@ -102,6 +102,8 @@ struct KernelDef {
   std::vector<std::string> (*variants)(const KernelRequest&, Context&) = nullptr;
 };
 
+inline bool is_ours(const KernelDef& kernel) { return kernel.name.starts_with("adjoint."); }
+
 // The number that a request's variant is: none where it names none, -1 where that is no number.
 inline std::optional<int> variant_number(const KernelRequest& request) {
   if (request.variant.empty()) return {};

@@ -202,19 +202,22 @@ void Convolution::destroy() {
 
 Convolution::~Convolution() { destroy(); }
 
-Cudnn::Cudnn() { check(cudnnCreate(&handle_), "cudnnCreate"); }
-
 Cudnn::~Cudnn() {
   if (handle_) static_cast<void>(cudnnDestroy(handle_));
+}
+
+cudnnHandle_t Cudnn::handle() const {
+  if (!handle_) check(cudnnCreate(&handle_), "cudnnCreate");
+  return handle_;
 }
 
 std::vector<ConvAlgorithm> Cudnn::algorithms(const Convolution& convolution,
                                              ConvDirection direction, bool deterministic) const {
   return visit_direction(direction, [&](auto entry) {
     std::vector<ConvAlgorithm> algorithms;
-    for (int number : entry.heuristic(handle_, convolution, deterministic)) {
+    for (int number : entry.heuristic(handle(), convolution, deterministic)) {
       size_t bytes = 0;
-      const cudnnStatus_t status = entry.workspace(handle_, convolution, number, &bytes);
+      const cudnnStatus_t status = entry.workspace(handle(), convolution, number, &bytes);
       if (is_refusal(status)) continue;  // with this math type
       check(status, "cudnnGetConvolution...WorkspaceSize");
       algorithms.push_back({number, bytes});
@@ -226,9 +229,9 @@ std::vector<ConvAlgorithm> Cudnn::algorithms(const Convolution& convolution,
 void Cudnn::run(const Convolution& convolution, ConvDirection direction,
                 const ConvAlgorithm& algorithm, const ConvBuffers& buffers,
                 cudaStream_t stream) const {
-  check(cudnnSetStream(handle_, stream), "cudnnSetStream");
+  check(cudnnSetStream(handle(), stream), "cudnnSetStream");
   visit_direction(direction,
-                  [&](auto entry) { entry.run(handle_, convolution, algorithm, buffers); });
+                  [&](auto entry) { entry.run(handle(), convolution, algorithm, buffers); });
 }
 
 }  // namespace adjoint::cuda

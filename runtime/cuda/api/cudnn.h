@@ -91,10 +91,11 @@ struct ConvBuffers {
   void* workspace = nullptr;  // of the algorithm's size
 };
 
-// Every failure throws DeviceError. One call at a time: it sets the stream.
+// Every failure throws DeviceError. One call at a time: it sets the stream. The library is loaded
+// by the first call of algorithms(): who never asks does not wait for that.
 class Cudnn {
  public:
-  Cudnn();
+  Cudnn() = default;
   Cudnn(Cudnn&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   Cudnn& operator=(Cudnn other) noexcept {
     std::swap(handle_, other.handle_);
@@ -103,14 +104,17 @@ class Cudnn {
   ~Cudnn();
 
   // Those that cuDNN offers, the fastest by its own guess first; none where it refuses the shape.
-  // `deterministic`: only those that give the same bits in every run.
+  // `deterministic`: only those that give the same bits in every run. Not while a stream is
+  // captured.
   std::vector<ConvAlgorithm> algorithms(const Convolution& convolution, ConvDirection direction,
                                         bool deterministic = true) const;
   void run(const Convolution& convolution, ConvDirection direction, const ConvAlgorithm& algorithm,
            const ConvBuffers& buffers, cudaStream_t stream) const;
 
  private:
-  cudnnHandle_t handle_ = nullptr;
+  cudnnHandle_t handle() const;
+
+  mutable cudnnHandle_t handle_ = nullptr;
 };
 
 }  // namespace adjoint::cuda

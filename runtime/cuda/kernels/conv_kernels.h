@@ -26,7 +26,6 @@ std::span<const KernelDef, 3> conv_forward_kernels();
 std::span<const KernelDef, 3> conv_input_grad_kernels();
 // The same for regions of conv_moments.h whose filter is turned.
 std::span<const KernelDef, 3> turned_conv_moments_kernels();
-inline bool is_ours(const KernelDef& kernel) { return kernel.name.starts_with("adjoint."); }
 
 // Whether ours take a convolution.
 bool is_for_gemm_forward(const KernelRequest& convolution);
