@@ -130,11 +130,14 @@ expect 1 "its 1 s were over" "good: 1 passed, 0 failed, 0 skipped, status unfini
 expect_json "p['suites']['seconds'] < 12"
 expect_ended "$TEST_TMPDIR/sleeper"
 
-# The sanitizers' findings.
-stand_in "$bin/compute-sanitizer" '[[ $2 != racecheck ]] || exit 9'
-echo gpu_forward_test_gpu >"$bundle/suites"
+# The sanitizers' findings, in any of several suites.
+stand_in "$bin/compute-sanitizer" 'echo "$5 $6"; [[ $2 != racecheck || $5 != *gpu_forward* ]] || exit 9'
+printf '%s\n' tests/gpu_forward_test_gpu kernels/conv_gemm_test_gpu >"$bundle/suites"
 run sanitizers
 expect 1 "memcheck: passed" "racecheck: failed, status 9" "synccheck: passed" "failed: racecheck"
+for case in '/gpu_forward_test_gpu --gtest_filter=*softmax*:' '/conv_gemm_test_gpu --gtest_filter=*Keep*:'; do
+  grep -qF -- "$case" "$results/sanitizers.memcheck.txt"
+done
 race='echo "========= Error: Race reported between Write access at'
 stand_in "$bin/compute-sanitizer" "[[ \$2 == racecheck ]] || exit 0; $race sm90_xmma_dgrad+0x10\"; exit 9"
 run sanitizers
@@ -143,8 +146,12 @@ stand_in "$bin/compute-sanitizer" "[[ \$2 == racecheck ]] || exit 0; $race sm90_
 run sanitizers
 expect 1 "failed: racecheck"
 
-# Ctrl-C leaves the report of what is done.
 printf '%s\n' good >"$bundle/suites"
+run sanitizers
+expect 77 "none of their suites is in the bundle"
+
+# Ctrl-C leaves the report of what is done.
+printf '%s\n' good gpu_forward_test_gpu >"$bundle/suites"
 rm -f "$results"/*
 set -m
 PATH=$bin:$PATH CUDA_HOME=$toolkit "$bundle/run.sh" --out "$results" sanitizers suites >"$TEST_TMPDIR/output" 2>&1 &
@@ -158,6 +165,7 @@ expect 130 "racecheck: failed" "suites       failed" "interrupted"
 expect_ended "$TEST_TMPDIR/sleeper"
 
 # What the machine lacks.
+printf '%s\n' good >"$bundle/suites"
 suite good 0 '[       OK ] A.B (1 ms)'
 rm "$toolkit/lib64/libcudnn.so.9"
 sed -i 's/libcudnn.so.9/libcudnn.so.999/' "$bundle/cuda_libraries"
