@@ -7,7 +7,8 @@
 //   %3 = matmul(%2, w) {tb=true}                            softmax_cross_entropy_grad, matmul
 //                                                         }   : logits, loss, dlogits, dx
 //
-// Each row goes its way alone: where w is small, one launch is worth more than fast products.
+// Each row goes its way alone: where w is small, one launch should be worth more than fast products
+// (not yet measured on a GPU).
 #pragma once
 
 #include "graph/pass.h"

@@ -123,7 +123,8 @@ LinearSizes sizes_of(const KernelRequest& request) {
   return {static_cast<int>(x[0]), static_cast<int>(x[1]), static_cast<int>(weights[1])};
 }
 
-// Of [rows,features] x [features,classes], so small that a launch takes longer than what they do.
+// Of [rows,features] x [features,classes], so small that a launch should take longer than what they
+// do (not yet measured on a GPU).
 bool are_small(const TensorType& x, const TensorType& weights) {
   constexpr int64_t kMostProducts = 1 << 23;
   constexpr size_t kMostShared = 96 << 10;  // any GPU has as much
