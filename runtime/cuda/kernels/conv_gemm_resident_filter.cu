@@ -11,6 +11,7 @@
 #include "runtime/cuda/kernels/conv_gemm_copy.h"
 #include "runtime/cuda/kernels/conv_gemm_resident.h"
 #include "runtime/cuda/kernels/conv_gemm_resident_filter.h"
+#include "runtime/cuda/kernels/part_sums.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -132,30 +133,6 @@ struct ResultTile {
   }
 };
 
-// Of four elements, what the blocks have, one behind the other, with some loads on their way.
-__device__ inline Pack<float, 4> sum_of_parts(const float* part, int size, int count) {
-  constexpr int kLoads = 8;
-  Pack<float, 4> sum = {};
-  for (int first = 0; first < count; first += kLoads) {
-    Pack<float, 4> some[kLoads];
-    for (int i = 0; i < kLoads; ++i) {
-      some[i] = first + i < count ? load_pack<4>(part + static_cast<int64_t>(first + i) * size)
-                                  : Pack<float, 4>{};
-    }
-    for (const Pack<float, 4>& one : some) {
-      for (int v = 0; v < 4; ++v) sum[v] += one[v];
-    }
-  }
-  return sum;
-}
-
-template <typename T>
-__device__ inline Pack<T, 4> narrowed(const Pack<float, 4>& values) {
-  Pack<T, 4> result;
-  for (int v = 0; v < 4; ++v) result[v] = narrow<T>(values[v]);
-  return result;
-}
-
 template <typename T>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     add_images(const T* x, const T* dy, float* parts, T* result, unsigned* tickets,
@@ -195,7 +172,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     const int row = i / kColumns, column = i % kColumns;
     if (!tile.has(row, column)) continue;
     const int at = tile.at(row, column);
-    store_pack(result + at, narrowed<T>(sum_of_parts(parts + at, tile.size, part_count)));
+    store_pack(result + at, narrowed<T>(sum_of(parts, part_count, tile.size, at)));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/cuda/kernels/conv_thin_sums.h"
 #include "runtime/cuda/kernels/conv_thin_tiles.h"
 #include "runtime/cuda/kernels/norm_relu.h"
+#include "runtime/cuda/kernels/part_sums.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -109,24 +110,6 @@ __device__ inline void bring_y(const Reader& read, const Thin& g, const Shares& 
   }
 }
 
-// The sums of elements i to i + 3 of `count` arrays of `size`, with many loads on their way.
-template <typename Array>
-__device__ inline Four sum_of(const Array& arrays, int count, int size, int i) {
-  constexpr int kLoads = 16;
-  Four sum = {};
-  for (int begin = 0; begin < count; begin += kLoads) {
-    Four parts[kLoads];
-    for (int p = 0; p < kLoads; ++p) {
-      const int part = begin + p;
-      parts[p] = part < count ? load_pack<4>(&arrays[part * size + i]) : Four{};
-    }
-    for (const Four& part : parts) {
-      for (int v = 0; v < 4; ++v) sum[v] += part[v];
-    }
-  }
-  return sum;
-}
-
 // Adds what the blocks have, as many arrays in `taps` as there are slices.
 template <typename T>
 __device__ inline void join_blocks(Shared<float> taps, int size, const Shares& shares,
@@ -145,10 +128,7 @@ __device__ inline void join_blocks(Shared<float> taps, int size, const Shares& s
   unsigned* const last = tickets + Shares::kMostGroups;
   if (!is_last_block(last, shares.groups, shared_memory<int>(1))) return;
   for (int i = begin; i < size; i += step) {
-    const Four sum = sum_of(group_sums, shares.groups, size, i);
-    Pack<T, 4> result;
-    for (int v = 0; v < 4; ++v) result[v] = narrow<T>(sum[v]);
-    store_pack(dfilter + i, result);
+    store_pack(dfilter + i, narrowed<T>(sum_of(group_sums, shares.groups, size, i)));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/cuda/kernels/conv_sizes.h"
 #include "runtime/cuda/kernels/conv_thin.h"
 #include "runtime/cuda/kernels/conv_thin_geometry.h"
+#include "runtime/cuda/kernels/part_sums.h"
 
 namespace adjoint::cuda {
 namespace {
@@ -158,9 +159,7 @@ __device__ inline void store_tile(const TensorShares& s, const Thin& g, int coun
   for (int i = threadIdx.x; i < count * quads; i += blockDim.x) {
     const int row = i / quads, channel = (i - row * quads) * 4;
     const Pack<float, 4> values = load_pack<4>(&tile[row * s.pitch + channel]);
-    Pack<T, 4> narrowed;
-    for (int v = 0; v < 4; ++v) narrowed[v] = narrow<T>(values[v]);
-    store_pack(y + row * g.y_channels + channel, narrowed);
+    store_pack(y + row * g.y_channels + channel, narrowed<T>(values));
   }
 }
 
